@@ -1,0 +1,165 @@
+# tandem - build, test, measure. `make help` lists the targets.
+#
+# Objects go to build/<flavour>/ (release, clang, address-undefined …), so that flavours
+# never mix; the release binaries are build/tandem and build/tandem-worker.
+
+CC      ?= gcc
+CFLAGS  ?= -O2 -g
+PREFIX  ?= /usr/local
+SHARED  ?= ../shared
+
+comma   := ,
+FLAVOUR := $(if $(FUZZ),fuzz,$(or $(subst $(comma),-,$(SAN)),release))$(if $(findstring clang,$(CC)),-clang)
+B       := build/$(FLAVOUR)
+
+BLAS_DIR  := $(wildcard /usr/lib/*/openblas-pthread)
+BLAS_INC  := $(wildcard /usr/include/*/openblas-pthread)
+WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
+	-Wundef -Wformat=2 $(if $(WERROR),-Werror)
+SANFLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined) \
+	$(if $(FUZZ),-fsanitize=fuzzer-no-link$(comma)address$(comma)undefined -fno-omit-frame-pointer)
+FLAGS     := -std=c11 -D_GNU_SOURCE -I. -I/usr/include/json-c $(addprefix -isystem ,$(BLAS_INC)) \
+	-MMD -MP -pthread -fno-strict-aliasing $(WARNINGS) $(SANFLAGS)
+
+sources = $(sort $(wildcard $(addsuffix /*.c,$1)))
+objs    = $(patsubst %.c,$B/%.o,$(call sources,$1))
+lib     = $(filter-out %/main.o,$(call objs,$1))
+
+PROTOCOL   := $(call lib,protocol)
+KERNELS    := $(call lib,kernels)
+WORKER     := $(call lib,worker worker/model worker/text worker/engine)
+CONTROLLER := $(call lib,controller)
+
+LIBS_PROTOCOL   := -ljson-c -lm
+LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
+LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
+LIBS_CONTROLLER := -levent $(LIBS_PROTOCOL)
+
+.PHONY: all demo test check e2e bench lint format fuzz install clean help \
+	setup-build setup-test setup-ci
+.DEFAULT_GOAL := all
+.SECONDARY:
+
+all: build/tandem build/tandem-worker
+
+# -- set-up: Debian packages, only those that are missing ---------------------------------
+
+PACKAGES_BUILD := gcc libc6-dev pkg-config libjson-c-dev libevent-dev libopenblas-pthread-dev \
+	libpcre2-dev libutf8proc-dev uthash-dev libxxhash-dev
+PACKAGES_TEST  := libcriterion-dev
+PACKAGES_CI    := clang clang-format clang-tidy libclang-rt-14-dev
+SUDO           := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# $(call install,packages,commands:packages): a command that exists needs no package.
+define install
+@missing=""; \
+for p in $1; do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' \
+	|| missing="$$missing $$p"; done; \
+for c in $2; do command -v $${c%%:*} >/dev/null || missing="$$missing $${c##*:}"; done; \
+if [ -n "$$missing" ]; then echo "installing:$$missing" >&2; \
+	$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -qq --no-install-recommends $$missing >&2; fi
+endef
+
+setup-build: ## install what building needs (Debian packages)
+	$(call install,$(PACKAGES_BUILD))
+setup-test: ## … and what the tests need
+	$(call install,$(PACKAGES_BUILD) $(PACKAGES_TEST),python3:python3 node:nodejs)
+setup-ci: ## … and what lint, clang and fuzzing need
+	$(call install,$(PACKAGES_BUILD) $(PACKAGES_TEST) $(PACKAGES_CI),python3:python3 node:nodejs)
+
+# A fresh make: the paths of what was just installed are looked up when make starts.
+demo: setup-build ## install, build, load the bundled model, watch it write
+	@$(MAKE) --no-print-directory all
+	build/tandem run -m models/novel-7m -p "It was a cold evening in November when" -n 120 --seed 1
+
+test: setup-test ## install, build, and pass every test
+	@$(MAKE) --no-print-directory all check
+
+# -- binaries ------------------------------------------------------------------------------
+
+build/tandem: build/release/bin/tandem
+	@ln -f $< $@
+build/tandem-worker: build/release/bin/tandem-worker
+	@ln -f $< $@
+
+$B/bin/tandem: $(call objs,controller) $(PROTOCOL)
+$B/bin/tandem: LIBS := $(LIBS_CONTROLLER)
+$B/bin/tandem-worker: $(call objs,worker) $(WORKER) $(KERNELS) $(PROTOCOL)
+$B/bin/tandem-worker: LIBS := $(LIBS_WORKER)
+
+# A suite links only the layers it may use, so a wrong dependency fails to link.
+$B/bin/test_protocol: $(call objs,tests/protocol) $(PROTOCOL)
+$B/bin/test_protocol: LIBS := -lcriterion $(LIBS_PROTOCOL)
+$B/bin/test_kernels: $(call objs,tests/kernels) $(KERNELS)
+$B/bin/test_kernels: LIBS := -lcriterion $(LIBS_KERNELS)
+$B/bin/test_worker: $(call objs,tests/worker) $(WORKER) $(KERNELS) $(PROTOCOL)
+$B/bin/test_worker: LIBS := -lcriterion $(LIBS_WORKER)
+$B/bin/test_controller: $(call objs,tests/controller) $(CONTROLLER) $(PROTOCOL)
+$B/bin/test_controller: LIBS := -lcriterion $(LIBS_CONTROLLER)
+SUITES := $(addprefix $B/bin/test_,protocol kernels worker controller)
+
+# The only objects built for one ISA. Not CFLAGS: `make CFLAGS=-O0` must not drop it.
+$B/kernels/x86_avx2.o: ISA := -mavx2 -mfma -mf16c
+$B/kernels/x86_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni \
+	-mavx512bf16 -mavx2 -mfma -mf16c
+# Fused multiply-adds are written where they are meant, so that a row's bits never hang on
+# the compiler's choice; no -ffast-math anywhere (masks are infinities).
+$B/kernels/%.o: KFLAGS := -O3 -fno-math-errno
+$B/%.o: FP := -ffp-contract=off
+
+$B/bin/%:
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) $(CFLAGS) $(LDFLAGS) -pthread $(sort $^) $(LIBS) -o $@
+$B/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) $(CFLAGS) $(FP) $(KFLAGS) $(ISA) -c $< -o $@
+-include $(shell find $B -name '*.d' 2>/dev/null)
+
+# -- tests ---------------------------------------------------------------------------------
+
+export OPENBLAS_NUM_THREADS := 1
+export ASAN_OPTIONS  := detect_leaks=1:abort_on_error=0
+export UBSAN_OPTIONS := print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS  := halt_on_error=1:second_deadlock_stack=1:suppressions=tests/tsan.supp
+
+check: $(SUITES) $B/bin/tandem $B/bin/tandem-worker ## every test; SAN=address,undefined or SAN=thread
+	@for s in $(SUITES); do echo "== $$s"; $$s -j2 --always-succeed=0 $(TESTFLAGS) || exit 1; done
+	@$(MAKE) --no-print-directory e2e
+
+e2e: $B/bin/tandem $B/bin/tandem-worker ## only the tests that drive the binaries
+	TANDEM=$B/bin/tandem TANDEM_WORKER=$B/bin/tandem-worker python3 -m unittest discover -s tests/e2e -v
+
+FUZZ_SECONDS ?= 60
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz: ## each fuzz target for FUZZ_SECONDS (60), corpora in tests/fuzz/corpus
+	@$(MAKE) --no-print-directory CC=clang FUZZ=1 fuzz-run
+fuzz-run: $(addprefix $B/bin/,$(FUZZERS))
+	@for t in $(FUZZERS); do mkdir -p $B/corpus/$$t tests/fuzz/corpus/$$t; \
+		echo "== $$t"; $B/bin/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
+		-print_final_stats=0 -verbosity=0 -artifact_prefix=$B/$$t- $B/corpus/$$t tests/fuzz/corpus/$$t \
+		|| exit 1; done
+$B/bin/fuzz_%: $B/tests/fuzz/fuzz_%.o $(WORKER) $(KERNELS) $(PROTOCOL)
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=fuzzer,address,undefined $(CFLAGS) -pthread $(sort $^) $(LIBS_WORKER) -o $@
+
+# -- measuring, checking, installing -------------------------------------------------------
+
+bench: all ## print the figures that bench/SPEED.md logs
+	python3 bench/bench.py
+
+lint: ## clang-format, clang-tidy, banned calls, header self-containment
+	tests/lint.sh
+
+format: ## let clang-format decide
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+install: all ## PREFIX=/usr/local
+	install -D -m755 build/tandem $(DESTDIR)$(PREFIX)/bin/tandem
+	install -D -m755 build/tandem-worker $(DESTDIR)$(PREFIX)/bin/tandem-worker
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,53 @@
+/* json_scan.h - strict RFC 8259, in front of json-c.
+ *
+ * json-c 0.16 accepts NaN, -01, single quotes and raw newlines in strings, cuts keys at
+ * \u0000 and clamps large integers. So every text from outside is first walked by
+ * json_scan(): grammar, UTF-8, depth, duplicate and NUL-carrying keys. After that the
+ * cursors below walk it again without checks, giving byte spans, so that the controller
+ * can read three members of a request and splice the rest unparsed, and an `id` can be
+ * echoed byte for byte. */
+#ifndef PROTOCOL_JSON_SCAN_H
+#define PROTOCOL_JSON_SCAN_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "protocol/buf.h"
+#include "protocol/err.h"
+
+#define JSON_DEPTH_MAX 256
+
+struct json_span {
+	const char *at; /* borrowed from the scanned text; NULL = absent */
+	size_t n;
+};
+
+/* 0, or ERR_PARSE with the byte offset and what was wrong in *f. Linear in n, also for
+ * objects with many keys. The whole text must be one value (blank space around it). */
+int json_scan(const char *text, size_t n, struct fault *f);
+
+/* All below: only on text that json_scan() accepted. */
+
+/* First byte of a value tells its kind: { [ " t f n or a number. */
+char json_kind(struct json_span v); /* '{' '[' '"' 't' 'f' 'n' '0' (any number), 0 absent */
+
+struct json_cursor {
+	const char *at;
+	const char *end;
+};
+struct json_cursor json_iterate(struct json_span object_or_array);
+bool json_next_member(struct json_cursor *c, struct json_span *key, struct json_span *value);
+bool json_next_element(struct json_cursor *c, struct json_span *value);
+
+/* Member `key` (plain ASCII, compared after unescaping) of an object, or an absent span. */
+struct json_span json_find(struct json_span object, const char *key);
+
+/* Decode a JSON string into *out (appended). false if v is not a string. */
+bool json_get_str(struct json_span v, struct buf *out);
+/* The same into a fixed buffer, terminated; false if not a string, too long or has NUL. */
+bool json_copy_str(struct json_span v, char *out, size_t cap);
+/* false unless v is a number with an exact int64 value (1e2 and 1.0 are). */
+bool json_get_int(struct json_span v, int64_t *out);
+bool json_get_num(struct json_span v, double *out);
+bool json_get_bool(struct json_span v, bool *out);
+bool json_str_is(struct json_span v, const char *ascii);
+#endif

@@ -1,0 +1,29 @@
+/* log.h - lines on stderr for people; stdout belongs to the protocol.
+ *
+ * Default level: info. `-v` raises it to debug. TRACE=part[,part] (or TRACE=all) prints
+ * a request's way through the named parts. A slow or closed stderr never blocks or ends
+ * the process: a line that cannot be written at once is dropped and counted, and the
+ * next line that can be written says how many were. Thread-safe. */
+#ifndef PROTOCOL_LOG_H
+#define PROTOCOL_LOG_H
+#include <stdbool.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* Once, before threads: the program's name in front of each line, and the level. Reads
+ * TRACE from the environment. */
+void log_init(const char *program, enum log_level level);
+void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
+
+/* True when TRACE names `part`; cheap enough to ask on every request. */
+bool log_traces(const char *part);
+void log_trace(const char *part, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Our own bug: say where, abort. */
+_Noreturn void log_fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+#endif

@@ -1,0 +1,88 @@
+/* model.h - a loaded model: weights, tokenizer, defaults, and one ragged forward pass.
+ *
+ * A model is immutable after model_open and may be shared by threads for reading. What
+ * changes while generating lives elsewhere: the KV cache (kv.h) and a context of scratch
+ * memory, both owned by the compute thread.
+ *
+ * Determinism: a row's logits depend on its own token, position, `prefill` mark and KV
+ * history alone, never on which rows travel with it, how a prompt was cut into chunks, or
+ * the number of threads: bit for bit. */
+#ifndef WORKER_MODEL_MODEL_H
+#define WORKER_MODEL_MODEL_H
+#include <stdint.h>
+#include "protocol/err.h"
+#include "worker/model/kv.h"
+
+struct tokenizer;
+struct model;
+struct model_context;
+
+struct model_options {
+	const char *path;        /* folder or file; borrowed during model_open */
+	size_t context_length;   /* 0 = the model's own; larger than its own is refused */
+	const char *dtype;       /* NULL = as stored; else "float32" "float16" "bfloat16": refused
+	                            with a sentence where it cannot be honoured */
+	enum kv_dtype kv_dtype;
+	/* Called now and then during the load with 0..1 and what is being done; may be NULL.
+	 * Returning false abandons the load with ERR_CANCELLED. */
+	bool (*progress)(void *arg, double fraction, const char *stage);
+	void *progress_arg;
+};
+
+/* Facts for load_model, list_models, check_draft. Strings are borrowed from the model. */
+struct model_info {
+	const char *architecture;   /* config.json model_type: "llama" … */
+	const char *format;         /* "safetensors" … */
+	const char *dtype;          /* of the weights: "bfloat16", "float32" … */
+	const char *quantization;   /* "none" … */
+	const char *tokenizer_type; /* "bpe" … */
+	const char *path;           /* real path */
+	uint64_t parameter_count;
+	size_t vocab_size;     /* rows of the output matrix: length of a logits row */
+	size_t context_length; /* tokens */
+	size_t n_layers, n_heads, n_kv_heads, head_dim, dim, ffn_dim;
+	size_t weight_bytes;  /* mapped or resident */
+	size_t kv_bytes_per_token;
+};
+
+/* generation_config.json; absent values are NAN / -1. */
+struct model_defaults {
+	double temperature, top_p, top_k, min_p, typical_p, repetition_penalty;
+	int do_sample; /* 0: temperature defaults to 0; 1; -1 unknown */
+	int32_t eos[16]; /* every id that ends a text (config and generation_config together) */
+	size_t n_eos;
+};
+
+/* Errors: ERR_MODEL_LOAD naming the file, tensor or config field; ERR_TOKENIZER; ERR_NOMEM;
+ * ERR_CANCELLED. *out is owned: model_close once no context uses it. */
+int model_open(const struct model_options *opt, struct model **out, struct fault *f);
+void model_close(struct model *m);
+
+const struct model_info *model_info(const struct model *m);
+const struct model_defaults *model_defaults(const struct model *m);
+const struct tokenizer *model_tokenizer(const struct model *m);
+/* The block pool that fits this model, with at most max_bytes of KV. Owned: kv_pool_free. */
+struct kv_pool *model_kv_pool(const struct model *m, size_t max_bytes, struct fault *f);
+
+/* Scratch for steps of at most max_rows rows; allocates once, model_forward never does.
+ * One context is used by one thread at a time. NULL with ERR_NOMEM in *f. */
+struct model_context *model_context_new(const struct model *m, size_t max_rows, struct fault *f);
+void model_context_free(struct model_context *c);
+
+/* One row of a ragged step. Rows of one sequence are consecutive with rising positions,
+ * starting at that sequence's current KV length; kv_reserve was called for them. */
+struct batch_row {
+	int32_t token;   /* 0 <= token < vocab_size, checked by the caller */
+	int32_t pos;     /* 0-based */
+	struct kv_seq *seq;
+	bool prefill;     /* a prompt token (as opposed to a generated or drafted one): decides
+	                     which of the two row-exact multiply paths computes it */
+	bool want_logits;
+};
+
+/* Run all rows through the model: K and V of every row are appended to its sequence (whose
+ * length grows by its rows) and logits of the rows that want them are written, in row
+ * order, to logits [n_wanted][vocab_size] float32. 0, or ERR_GENERATION. */
+int model_forward(struct model_context *c, const struct batch_row *rows, size_t n_rows,
+	float *logits, struct fault *f);
+#endif
