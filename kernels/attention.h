@@ -1,0 +1,82 @@
+/* attention.h - softmax(q·Kᵀ·scale)·V over the paged KV cache, in O(n) memory.
+ *
+ * Online softmax in tiles (Milakov & Gimelshein, arXiv:1805.02867; FlashAttention,
+ * arXiv:2205.14135). A tile is ATTEND_TILE consecutive positions starting at a multiple of
+ * ATTEND_TILE, which is one KV block. A span is ATTEND_SPAN positions starting at a multiple
+ * of ATTEND_SPAN. For one query, a span's state (m, l, acc) is, tile by tile in rising order:
+ *
+ *   s[j]  = cap(scale · q·k[j]) for the positions the query sees, q·k by the lane rule
+ *   m'    = max(m, max s)            a = exp(m - m')
+ *   p[j]  = exp(s[j] - m')           l = l·a + Σp   (lane rule; unseen positions give 0)
+ *   acc   = acc·a, then acc = fma(p[j], v[j], acc) for seen j in rising order
+ *
+ * and spans are merged in rising order by the same rescaling, a sink last. Tiles and spans
+ * are fixed by absolute position, so a query's bits depend on its position and on what it
+ * sees, never on the rows computed beside it or on who computed which span. */
+#ifndef KERNELS_ATTENTION_H
+#define KERNELS_ATTENTION_H
+#include "kernels/dtype.h"
+#include "kernels/kernels.h"
+
+#define ATTEND_TILE 32
+#define ATTEND_SPAN 1024
+
+/* One query row: a token's heads that share the KV head, and the positions it sees. */
+struct attend_row {
+	const float *q; /* [n_group][head_dim], heads head_dim floats apart */
+	float *out;     /* same shape; may be q */
+	size_t begin;   /* first position seen: 0, or the sliding window's start */
+	size_t end;     /* one past the last: the row's own position + 1 */
+};
+
+/* Rows of one sequence against one KV head. Blocks that no row sees are not read. */
+struct attend {
+	const struct attend_row *rows; /* one for decode; a chunk of a prompt for prefill */
+	size_t n_rows;
+	size_t n_group;  /* query heads per KV head */
+	size_t head_dim; /* of K and of V */
+	/* [block]: this sequence's blocks in order of position, each [ATTEND_TILE][n_kv_heads]
+	 * [head_dim] of kv_type, already moved to this KV head's first element. */
+	const void *const *k, *const *v;
+	enum dtype kv_type; /* F32, F16 or BF16 */
+	size_t kv_stride;   /* elements from a position to the next: n_kv_heads * head_dim */
+	size_t kv_offset;   /* elements to skip in every block to reach this KV head:
+			       head * head_dim, or 0 if the pointers already do */
+	float scale;
+	float softcap;      /* s = cap·tanh(s / cap) before the mask; 0 = none */
+	const float *sinks; /* [n_group]: a logit that takes weight but has no value; or NULL */
+};
+
+/* Floats of scratch that attend() needs for at most n_rows rows. */
+size_t attend_scratch(size_t n_rows, size_t n_group, size_t head_dim);
+
+/* All rows, whole. A row that sees nothing gives zeros. */
+void attend(const struct kernels *k, const struct attend *a, float *scratch);
+
+/* The same in parts, for one long sequence on several threads: the spans of a single row
+ * (n_rows == 1) are computed in any order by anyone, each into its own state, and joined.
+ * Bit-identical to attend(). Span i covers positions [i, i+1) * ATTEND_SPAN; call
+ * attend_span for every i in [attend_first_span, attend_last_span). */
+size_t attend_first_span(const struct attend *a);
+size_t attend_last_span(const struct attend *a);
+size_t attend_state_floats(size_t n_group, size_t head_dim); /* of one state */
+void attend_span(
+	const struct kernels *k, const struct attend *a, size_t span, float *state, float *scratch);
+/* states[0] belongs to attend_first_span; they are used up. */
+void attend_join(const struct kernels *k, const struct attend *a, float *states);
+
+/* What the slots attend_scores and attend_values work on: n_q queries, one tile. */
+struct attend_tile {
+	const float *q; /* [n_q][head_dim] */
+	size_t n_q, head_dim;
+	const void *k, *v; /* first position of the tile, of kv_type */
+	enum dtype kv_type;
+	size_t kv_stride; /* elements between positions */
+	const uint8_t *first,
+		*last; /* [n_q]: query i sees positions [first[i], last[i]) of the tile */
+	float scale;
+	float *p;   /* [n_q][ATTEND_TILE]: scores writes scale·q·k where seen, -inf elsewhere;
+		       values reads the weights where seen */
+	float *acc; /* [n_q][head_dim]: values adds to it */
+};
+#endif
