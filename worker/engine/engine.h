@@ -94,6 +94,10 @@ struct engine_options {
 	int threads;        /* of kernels/pool.h */
 	size_t kv_bytes;    /* per model */
 	size_t max_running; /* sequences decoding together, per model */
+	/* Called by engine_run before every step, holding no lock; it may wait (output that the
+	 * host does not read is waited for here, never in a sink). May be NULL. */
+	void (*gate)(void *arg);
+	void *gate_arg;
 };
 struct engine *engine_new(const struct engine_options *opt);
 void engine_free(struct engine *e); /* after engine_run returned */
