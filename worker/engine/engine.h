@@ -27,7 +27,9 @@ const char *finish_name(enum finish f);          /* "stop" … */
 const char *stop_detail_name(enum stop_detail d); /* "eos" …; NULL for STOP_NONE */
 
 /* One generated token as the host will see it. text is whole UTF-8 and may be empty (the
- * bytes wait for the rest of a character, or may begin a stop string). */
+ * bytes wait for the rest of a character, or may begin a stop string). The token that ends
+ * a text (eos, a stop id) is delivered and counted like any other; its own text is left out
+ * unless include_stop. With echo the first text begins with the prompt's. */
 struct job_token {
 	const char *text;
 	size_t n_text;
@@ -42,12 +44,15 @@ struct job_result {
 	struct fault fault; /* FINISH_ERROR */
 	size_t prompt_tokens, completion_tokens, cached_tokens, truncated_tokens;
 	double queue_ms, prefill_ms, decode_ms, total_ms, ttft_ms;
-	/* JOB_CHECK_DRAFT: draft positions decided, and the token after the accepted ones */
+	/* JOB_CHECK_DRAFT. The next token is verdicts[accepted]; it is the "eos" if stop_detail
+	 * is set (an end the draft foresaw is the next token too, never an accepted one), the
+	 * "bonus" if accepted == n_draft, else the "correction". finish is FINISH_STOP, or
+	 * FINISH_LENGTH when the context had no room to judge the whole draft. */
 	size_t accepted;
-	const struct sampled *verdicts; /* [n_verdicts]: what the sampler chose per position;
-	                                   verdicts[accepted] is the next token */
-	const float *draft_logprobs;    /* [n_verdicts - 1 or fewer] of each draft token judged */
-	size_t n_verdicts;
+	const struct sampled *verdicts; /* [n_verdicts]: what the sampler chose per position */
+	size_t n_verdicts;              /* accepted + 1 */
+	const float *draft_logprobs;    /* [n_judged]: raw logprob of each draft token looked at */
+	size_t n_judged;                /* accepted, + 1 if a draft token was refused */
 };
 
 struct job_sink {
@@ -71,8 +76,9 @@ struct job {
 	size_t n_prompt;          /* >= 1 */
 	int32_t *draft;           /* JOB_CHECK_DRAFT; owned */
 	size_t n_draft;
-	struct sampling sampling; /* its pointers are owned by the job (job_free) */
-	int n_choices;            /* generate n */
+	/* bias is owned by the job; banned is left to the engine. Choice i draws with seed + i. */
+	struct sampling sampling;
+	int n_choices;            /* generate n, 1..LIMIT_N */
 	size_t max_tokens, min_tokens;
 	char **stops;             /* stop strings; owned */
 	size_t n_stops;
@@ -80,6 +86,7 @@ struct job {
 	size_t n_stop_ids;
 	bool include_stop, ignore_eos, skip_special, truncate_left;
 	bool echo;                /* the prompt's text is emitted first (index of tokens unaffected) */
+	size_t truncated_tokens;  /* set by job_fit */
 	double arrived;           /* clock_now() at arrival */
 	double deadline;          /* clock_now() based, 0 = none */
 	double idle_timeout;      /* seconds between tokens, 0 = none */
@@ -87,6 +94,13 @@ struct job {
 	void *sink_arg;
 };
 void job_free(struct job *j);
+
+/* Make the prompt fit the model's context: with truncate_left it is cut from the left, a
+ * leading bos kept, such that max_tokens still fit but at least half of the context stays
+ * prompt. Otherwise ERR_CONTEXT_OVERFLOW with data model_id, prompt_tokens, max. The engine
+ * does this for every job; a handler that wants to answer before it submits may do it first
+ * (twice is harmless). */
+int job_fit(struct job *j, struct fault *f);
 
 double clock_now(void); /* CLOCK_MONOTONIC seconds */
 

@@ -37,8 +37,9 @@ struct token_logprob {
 };
 
 struct sampled {
-	int32_t id;
-	float logprob; /* of id in the raw distribution (softmax of unmodified logits) */
+	int32_t id;    /* -1: no token is possible (every logit NaN or -inf, or banned) */
+	float logprob; /* of id in the raw distribution (softmax of unmodified logits); NAN unless
+	                  logprobs or top_logprobs asked for it */
 	struct token_logprob top[LIMIT_TOP_LOGPROBS];
 	int n_top;
 };
@@ -53,6 +54,9 @@ void sampler_free(struct sampler *s);
 void sampler_pick(struct sampler *s, const struct sampling *p, const float *logits,
 	const int32_t *history, size_t n_history, size_t n_generated, uint64_t position,
 	struct sampled *out);
+
+/* Log-probability of one id in the raw distribution, the bits sampler_pick would report. */
+float sampler_logprob(struct sampler *s, const float *logits, int32_t id);
 
 /* The uniform number in [0,1) for (seed, position): Philox 4x32-10 (Salmon et al., 2011). */
 double sampler_uniform(uint64_t seed, uint64_t position);
