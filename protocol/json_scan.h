@@ -8,11 +8,11 @@
  * echoed byte for byte. */
 #ifndef PROTOCOL_JSON_SCAN_H
 #define PROTOCOL_JSON_SCAN_H
+#include "protocol/buf.h"
+#include "protocol/err.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "protocol/buf.h"
-#include "protocol/err.h"
 
 #define JSON_DEPTH_MAX 256
 
