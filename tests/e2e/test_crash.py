@@ -1,0 +1,117 @@
+"""Workers die, the host does not notice more than it must; the controller dies, nothing stays."""
+import os
+import signal
+import subprocess
+import sys
+import unittest
+
+from host import PATIENCE, TANDEM, WORKER, children, tandem, when_gone
+
+LONG = {"prompt": "Once upon a time", "max_tokens": 400, "ignore_eos": True, "temperature": 0}
+STALLED = ["--dev-stall-ms=5"]
+
+
+def workers_of(host):
+    return {w["pid"]: w for w in host.call("runtime/state")["workers"]}
+
+
+class WorkerKilled(unittest.TestCase):
+    def setUp(self):
+        self.host = tandem("--workers=2", worker_options=STALLED)
+        self.addCleanup(self.host.kill)
+        self.host.call("ping")
+        self.host.load("m", workers=2)
+
+    def test_kill_9_of_a_worker_with_8_streams(self):
+        """8 typed errors at once, the other worker undisturbed, the killed one back, no zombie."""
+        streams = self.start_until_a_worker_has(8)
+        victim = max(workers_of(self.host).values(), key=lambda w: w["inflight"])
+        os.kill(victim["pid"], signal.SIGKILL)
+        ends = [s.wait().event for s in streams]
+        failed = [e for e in ends if e["event"] == "error"]
+        self.assertGreaterEqual(len(failed), 8)
+        self.assertEqual(len(failed), victim["inflight"])
+        for event in failed:
+            self.assertEqual(event["code"], -32009)
+            self.assertEqual(event["data"]["type"], "worker_crashed")
+            self.assertIn(event["data"]["signal"], (9, "SIGKILL"))
+        survivors = [s for s in streams if s.event["event"] == "completed"]
+        for stream in survivors:
+            self.assertEqual((stream.finish_reason, len(stream.ids)), ("length", 400))
+        self.assert_back(victim)
+
+    def start_until_a_worker_has(self, n):
+        streams = []
+        while True:
+            streams.append(self.host.start(**LONG).wait_tokens())
+            if max(w["inflight"] for w in workers_of(self.host).values()) >= n:
+                return streams
+
+    def assert_back(self, victim):
+        state = self.host.ask_until("runtime/state", lambda s: (
+            len(s["workers"]) == 2 and all(w["state"] == "ready" for w in s["workers"])))
+        self.assertNotIn(victim["pid"], [w["pid"] for w in state["workers"]])
+        self.assertEqual(state["restart_count"], 1)
+        self.assertEqual([m["model_id"] for m in state["loaded_models"]], ["m"])
+        both = [self.host.start(prompt="The old house stood", max_tokens=8, temperature=0) for _ in range(8)]
+        for again in both:
+            self.assertEqual(again.wait().ids, both[0].ids)
+            self.assertEqual(len(again.ids), 8)
+        self.assertNotIn("Z", [state for _, state in children(self.host.process.pid)])
+        self.host.close()
+
+
+class ControllerKilled(unittest.TestCase):
+    def test_kill_9_of_the_controller_leaves_no_process(self):
+        host = tandem("--workers=2", worker_options=STALLED)
+        self.addCleanup(host.kill)
+        host.load()
+        host.start(**LONG).wait_tokens()
+        pids = [pid for pid, _ in children(host.process.pid)]
+        self.assertEqual(len(pids), 2)
+        host.process.kill()
+        self.assertEqual(when_gone(pids, 5), 0)
+
+    def test_kill_9_of_the_host_leaves_no_process(self):
+        script = """if True:
+            import sys
+            sys.path.insert(0, sys.argv[1])
+            import host
+            h = host.tandem("--workers=2", worker_options=["--dev-stall-ms=5"])
+            h.load()
+            h.start(prompt="Once upon a time", max_tokens=400, ignore_eos=True).wait_tokens()
+            print(h.process.pid, *[pid for pid, _ in host.children(h.process.pid)], flush=True)
+            h.wait_exit(600)
+        """
+        doomed = subprocess.Popen([sys.executable, "-c", script, os.path.dirname(__file__)],
+                                  stdout=subprocess.PIPE, text=True)
+        self.addCleanup(doomed.wait)
+        self.addCleanup(doomed.kill)
+        pids = [int(word) for word in doomed.stdout.readline().split()]
+        doomed.stdout.close()
+        self.assertEqual(len(pids), 3)
+        doomed.kill()
+        self.assertEqual(when_gone(pids, 10), 0)
+
+
+class WorkerThatCannotStart(unittest.TestCase):
+    def test_a_worker_that_is_no_program_is_told_to_the_caller_and_not_respawned_for_ever(self):
+        for command in ("/nonexistent/worker", "/bin/false"):
+            with self.subTest(command):
+                process = subprocess.run(
+                    [TANDEM, "--worker", command], timeout=PATIENCE, capture_output=True,
+                    input=b'{"jsonrpc":"2.0","id":1,"method":"tokenize","params":{"model_id":"m","text":"x"}}\n')
+                self.assertIn(b'"error"', process.stdout)
+                self.assertLess(process.stderr.count(b"\n"), 100)
+
+    def test_the_worker_beside_the_controller_is_found_without_an_option(self):
+        if os.path.dirname(WORKER) != os.path.dirname(TANDEM):
+            self.skipTest("the two binaries are in different folders")
+        process = subprocess.run([TANDEM], timeout=PATIENCE, capture_output=True,
+                                 input=b'{"jsonrpc":"2.0","id":1,"method":"runtime/state"}\n')
+        self.assertEqual(process.returncode, 0)
+        self.assertIn(b'"workers":[{', process.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,119 @@
+"""check_draft: the token form is the same sampler as generate, the pair form is honest."""
+import unittest
+
+from host import shared, tandem, worker
+
+PROMPT = "It was a cold evening in November when"
+
+
+class Drafts:
+    @classmethod
+    def setUpClass(cls):
+        cls.host = cls.spawn()
+        cls.addClassCleanup(cls.host.kill)
+        cls.host.load()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.host.close()
+
+    def check(self, draft, **params):
+        return self.host.call("check_draft", model_id="m", draft_tokens=draft, **{"prompt": PROMPT, **params})
+
+    def generated(self, n, **params):
+        return self.host.stream(prompt=PROMPT, max_tokens=n, **params).ids
+
+    def test_the_greedy_continuation_is_accepted_whole_with_a_bonus_token(self):
+        ids = self.generated(17, temperature=0)
+        result = self.check(ids[:16], temperature=0)
+        self.assertEqual(result["accepted"], 16)
+        self.assertEqual(result["next_token"]["id"], ids[16])
+        self.assertEqual(result["next_token"]["kind"], "bonus")
+
+    def test_a_wrong_token_ends_the_acceptance_and_is_corrected(self):
+        ids = self.generated(12, temperature=0)
+        for wrong_at in (0, 1, 5, 11):
+            draft = ids[:wrong_at] + [(ids[wrong_at] + 1) % 4096] + ids[wrong_at + 1:]
+            result = self.check(draft, temperature=0)
+            self.assertEqual(result["accepted"], wrong_at)
+            self.assertEqual(result["next_token"]["id"], ids[wrong_at])
+            self.assertEqual(result["next_token"]["kind"], "correction")
+
+    def test_at_temperature_0_8_the_verdict_is_what_generate_samples_with_that_seed(self):
+        for seed in (1, 7, 99):
+            params = {"temperature": 0.8, "top_p": 0.95, "seed": seed, "ignore_eos": True}
+            ids = self.generated(12, **params)
+            params.pop("ignore_eos")
+            result = self.check(ids[:11], **params)
+            self.assertEqual((result["accepted"], result["next_token"]["id"]), (11, ids[11]))
+            result = self.check(ids[:4] + [(ids[4] + 1) % 4096] + ids[5:11], **params)
+            self.assertEqual((result["accepted"], result["next_token"]["id"]), (4, ids[4]))
+
+    def test_an_empty_draft_is_one_plain_step(self):
+        ids = self.generated(1, temperature=0)
+        result = self.check([], temperature=0)
+        self.assertEqual((result["accepted"], result["next_token"]["id"]), (0, ids[0]))
+
+    def test_a_draft_given_as_text_is_checked_as_its_tokens(self):
+        stream = self.host.stream(prompt=PROMPT, max_tokens=6, temperature=0)
+        result = self.host.call("check_draft", model_id="m", prompt=PROMPT, draft_text=stream.text, temperature=0)
+        self.assertEqual(result["accepted"], 6)
+
+    def test_log_probabilities_of_the_draft_are_those_of_generate(self):
+        stream = self.host.stream(prompt=PROMPT, max_tokens=8, temperature=0, logprobs=True)
+        result = self.check(stream.ids, temperature=0, logprobs=True)
+        self.assertEqual([t["id"] for t in result["tokens"][:8]], stream.ids)
+        self.assertEqual([t["logprob"] for t in result["tokens"][:8]],
+                         [t["logprob"] for t in stream.tokens()])
+
+    def test_a_draft_of_65_tokens_or_of_unknown_ids_is_refused(self):
+        self.assertEqual(self.error(draft_tokens=[5] * 65).code, -32602)
+        self.assertEqual(self.error(draft_tokens=[4096]).code, -32602)
+        self.assertEqual(self.error(draft_tokens=[-1]).code, -32602)
+        self.assertEqual(self.error(draft_tokens=[1], draft_text="x").code, -32602)
+
+    def error(self, **params):
+        return self.host.error("check_draft", model_id="m", prompt=PROMPT, **params)
+
+    def test_the_pair_form_compares_token_for_token(self):
+        draft = shared("models/novel-1m")
+        if not draft:
+            self.skipTest("the reference models (../shared) are not here")
+        self.host.load("d", draft)
+        result = self.host.call("check_draft", primary_id="m", draft_id="d")
+        self.assertIs(result["compatible"], True)
+        self.assertEqual(result["errors"], [])
+        details = result["details"]
+        self.assertEqual(details["primary_model"]["vocab_size"], 4096)
+        self.assertEqual(details["draft_model"]["architecture"], "llama")
+        ratio = details["draft_model"]["parameter_count"] / details["primary_model"]["parameter_count"]
+        self.assertEqual(details["performance_estimate"]["size_ratio"], f"{100 * ratio:.1f}%")
+        self.assertEqual(details["performance_estimate"]["expected_speedup"], f"{1 + (1 - ratio) * 0.3:.2f}x")
+        self.assertEqual(details["performance_estimate"]["recommendation"], "Good pairing")
+
+    def test_a_pair_with_different_vocabularies_is_incompatible_and_says_why(self):
+        other = shared("golden/arch/llama2-mha")
+        if not other:
+            self.skipTest("the reference models (../shared) are not here")
+        self.host.load("o", other)
+        result = self.host.call("check_draft", primary_id="m", draft_id="o")
+        self.assertIs(result["compatible"], False)
+        self.assertTrue(result["errors"])
+
+    def test_a_pair_of_one_model_is_compatible_and_an_unloaded_one_is_named(self):
+        self.assertIs(self.host.call("check_draft", primary_id="m", draft_id="m")["compatible"], True)
+        error = self.host.error("check_draft", primary_id="m", draft_id="absent")
+        self.assertEqual((error.code, error.message), (-32005, "Model not loaded: absent"))
+        self.assertEqual(error.data["model_id"], "absent")
+
+
+class OnTandem(Drafts, unittest.TestCase):
+    spawn = staticmethod(tandem)
+
+
+class OnWorker(Drafts, unittest.TestCase):
+    spawn = staticmethod(worker)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,83 @@
+"""`tandem run` is the same binary as a small host for people, and --help tells the truth."""
+import json
+import os
+import signal
+import subprocess
+import unittest
+
+from host import NOVEL, PATIENCE, TANDEM, WORKER, tandem, when_gone, children
+
+PROMPT = "It was a cold evening in November when"
+
+
+def run(*argv, **more):
+    return subprocess.run(argv, capture_output=True, timeout=PATIENCE, text=True, **more)
+
+
+class RunCommand(unittest.TestCase):
+    def run_tandem(self, *options):
+        return run(TANDEM, "run", "--worker", WORKER, "-m", NOVEL, "-p", PROMPT, *options)
+
+    def test_the_text_is_that_of_generate_and_stdout_holds_nothing_else(self):
+        for options, params in ((["--temperature", "0"], {"temperature": 0}),
+                                (["--temperature", "0.8", "--seed", "5"], {"temperature": 0.8, "seed": 5})):
+            process = self.run_tandem("-n", "24", *options)
+            self.assertEqual(process.returncode, 0, process.stderr)
+            with tandem() as host:
+                host.load()
+                text = host.stream(prompt=PROMPT, max_tokens=24, **params).text
+            self.assertIn(process.stdout, (text, text + "\n", PROMPT + text + "\n", PROMPT + text))
+
+    def test_the_timing_summary_is_on_stderr(self):
+        process = self.run_tandem("-n", "8", "--temperature", "0")
+        self.assertRegex(process.stderr, r"tokens?/s|tok/s")
+
+    def test_json_output_is_one_json_text_per_line(self):
+        process = self.run_tandem("-n", "8", "--temperature", "0", "--json")
+        self.assertEqual(process.returncode, 0, process.stderr)
+        lines = [json.loads(line) for line in process.stdout.splitlines()]
+        self.assertTrue(lines)
+
+    def test_a_model_that_is_not_there_is_said_on_stderr_with_a_failing_exit(self):
+        process = run(TANDEM, "run", "--worker", WORKER, "-m", "/nonexistent", "-p", "x")
+        self.assertNotEqual(process.returncode, 0)
+        self.assertIn("/nonexistent", process.stderr)
+        self.assertEqual(process.stdout, "")
+
+    def test_a_missing_or_unknown_option_is_said_with_exit_64(self):
+        for argv in (["run"], ["run", "--nonsense"], ["--nonsense"], ["run", "-m"], ["--workers=many"]):
+            process = run(TANDEM, *argv, stdin=subprocess.DEVNULL)
+            self.assertEqual(process.returncode, 64, argv)
+            self.assertTrue(process.stderr.strip())
+            self.assertEqual(process.stdout, "")
+
+    def test_ctrl_c_ends_it_and_its_worker(self):
+        process = subprocess.Popen([TANDEM, "run", "--worker", WORKER, "-m", NOVEL, "-p", PROMPT, "-n", "480"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+        self.addCleanup(process.stdout.close)
+        process.stdout.read(1)
+        family = [pid for pid, _ in children(process.pid)]
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        process.wait(PATIENCE)
+        self.assertEqual(when_gone(family, 5), 0)
+
+
+class Help(unittest.TestCase):
+    def test_help_of_both_binaries_names_their_options_and_exits_0(self):
+        for binary, words in ((TANDEM, ["run", "--workers", "--worker", "--framing", "--drain-ms", "--help"]),
+                              (WORKER, ["--framing", "--drain-ms", "--help"])):
+            process = run(binary, "--help", stdin=subprocess.DEVNULL)
+            self.assertEqual(process.returncode, 0)
+            for word in words:
+                self.assertIn(word, process.stdout, os.path.basename(binary))
+
+    def test_version_of_both_binaries(self):
+        for binary in (TANDEM, WORKER):
+            process = run(binary, "--version", stdin=subprocess.DEVNULL)
+            self.assertEqual(process.returncode, 0)
+            self.assertRegex(process.stdout, r"\d+\.\d+\.\d+")
+
+
+if __name__ == "__main__":
+    unittest.main()
