@@ -7,11 +7,11 @@
  * and must not block. Every submitted job ends with exactly one sink->done. */
 #ifndef WORKER_ENGINE_ENGINE_H
 #define WORKER_ENGINE_ENGINE_H
+#include "protocol/err.h"
+#include "worker/engine/sampling.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "protocol/err.h"
-#include "worker/engine/sampling.h"
 
 struct model_ref; /* catalog.h: a counted reference to a loaded model */
 struct engine;
@@ -23,7 +23,7 @@ enum job_priority { PRIORITY_URGENT, PRIORITY_DEFAULT, PRIORITY_BACKGROUND };
 
 enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_TIMEOUT, FINISH_ERROR };
 enum stop_detail { STOP_NONE, STOP_EOS, STOP_STRING, STOP_TOKEN };
-const char *finish_name(enum finish f);          /* "stop" … */
+const char *finish_name(enum finish f);           /* "stop" … */
 const char *stop_detail_name(enum stop_detail d); /* "eos" …; NULL for STOP_NONE */
 
 /* One generated token as the host will see it. text is whole UTF-8 and may be empty (the
@@ -34,8 +34,8 @@ struct job_token {
 	const char *text;
 	size_t n_text;
 	const struct sampled *sampled; /* id, logprob, top */
-	size_t index; /* 0-based among this choice's generated tokens */
-	int choice;   /* 0..n-1 */
+	size_t index;                  /* 0-based among this choice's generated tokens */
+	int choice;                    /* 0..n-1 */
 };
 
 struct job_result {
@@ -70,26 +70,26 @@ struct job_sink {
 struct job {
 	enum job_kind kind;
 	enum job_priority priority;
-	uint64_t key;             /* names the job for engine_cancel; unique, never 0 */
-	struct model_ref *model;  /* released by the engine at the end */
-	int32_t *prompt;          /* owned; ids checked against the vocabulary */
-	size_t n_prompt;          /* >= 1 */
-	int32_t *draft;           /* JOB_CHECK_DRAFT; owned */
+	uint64_t key;            /* names the job for engine_cancel; unique, never 0 */
+	struct model_ref *model; /* released by the engine at the end */
+	int32_t *prompt;         /* owned; ids checked against the vocabulary */
+	size_t n_prompt;         /* >= 1 */
+	int32_t *draft;          /* JOB_CHECK_DRAFT; owned */
 	size_t n_draft;
 	/* bias is owned by the job; banned is left to the engine. Choice i draws with seed + i. */
 	struct sampling sampling;
-	int n_choices;            /* generate n, 1..LIMIT_N */
+	int n_choices; /* generate n, 1..LIMIT_N */
 	size_t max_tokens, min_tokens;
-	char **stops;             /* stop strings; owned */
+	char **stops; /* stop strings; owned */
 	size_t n_stops;
-	int32_t *stop_ids;        /* owned */
+	int32_t *stop_ids; /* owned */
 	size_t n_stop_ids;
 	bool include_stop, ignore_eos, skip_special, truncate_left;
-	bool echo;                /* the prompt's text is emitted first (index of tokens unaffected) */
-	size_t truncated_tokens;  /* set by job_fit */
-	double arrived;           /* clock_now() at arrival */
-	double deadline;          /* clock_now() based, 0 = none */
-	double idle_timeout;      /* seconds between tokens, 0 = none */
+	bool echo; /* the prompt's text is emitted first (index of tokens unaffected) */
+	size_t truncated_tokens; /* set by job_fit */
+	double arrived;          /* clock_now() at arrival */
+	double deadline;         /* clock_now() based, 0 = none */
+	double idle_timeout;     /* seconds between tokens, 0 = none */
 	const struct job_sink *sink;
 	void *sink_arg;
 };

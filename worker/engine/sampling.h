@@ -5,10 +5,10 @@
  * depends on batch mates, threads or restarts. Pure: no clock, no I/O. */
 #ifndef WORKER_ENGINE_SAMPLING_H
 #define WORKER_ENGINE_SAMPLING_H
+#include "protocol/limits.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "protocol/limits.h"
 
 struct logit_bias {
 	int32_t id;
@@ -16,11 +16,11 @@ struct logit_bias {
 };
 
 struct sampling {
-	float temperature; /* 0 = argmax (lowest id wins a tie) */
-	float top_p, min_p, typical_p; /* 1, 0, 1 = off */
-	int32_t top_k;                 /* 0 = off */
-	float repetition_penalty;      /* 1 = off; over prompt and output */
-	int32_t repetition_window;     /* last n tokens; -1 = all */
+	float temperature;                         /* 0 = argmax (lowest id wins a tie) */
+	float top_p, min_p, typical_p;             /* 1, 0, 1 = off */
+	int32_t top_k;                             /* 0 = off */
+	float repetition_penalty;                  /* 1 = off; over prompt and output */
+	int32_t repetition_window;                 /* last n tokens; -1 = all */
 	float presence_penalty, frequency_penalty; /* over generated tokens only */
 	const struct logit_bias *bias;             /* borrowed */
 	size_t n_bias;
@@ -39,7 +39,7 @@ struct token_logprob {
 struct sampled {
 	int32_t id;    /* -1: no token is possible (every logit NaN or -inf, or banned) */
 	float logprob; /* of id in the raw distribution (softmax of unmodified logits); NAN unless
-	                  logprobs or top_logprobs asked for it */
+			  logprobs or top_logprobs asked for it */
 	struct token_logprob top[LIMIT_TOP_LOGPROBS];
 	int n_top;
 };
