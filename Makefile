@@ -102,10 +102,10 @@ $B/bin/test_controller: LIBS := -lcriterion $(LIBS_CONTROLLER)
 SUITES := $(addprefix $B/bin/test_,protocol kernels worker controller)
 $(if $(findstring thread,$(SAN)),$(SUITES): $B/tests/tsan_arena.o)
 
+X86 := $(findstring x86_64,$(shell $(CC) -dumpmachine))
 # The only objects built for one ISA. Not CFLAGS: `make CFLAGS=-O0` must not drop it.
-$B/kernels/x86_avx2.o: ISA := -mavx2 -mfma -mf16c
-$B/kernels/x86_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni \
-	-mavx512bf16 -mavx2 -mfma -mf16c
+$B/kernels/x86_avx2.o: ISA := $(if $(X86),-mavx2 -mfma -mf16c)
+$B/kernels/x86_avx512.o: ISA := $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
 # Fused multiply-adds are written where they are meant, so that a row's bits never hang on
 # the compiler's choice; no -ffast-math anywhere (masks are infinities).
 $B/kernels/%.o: KFLAGS := -O3 -fno-math-errno

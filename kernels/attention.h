@@ -65,18 +65,20 @@ void attend_span(
 /* states[0] belongs to attend_first_span; they are used up. */
 void attend_join(const struct kernels *k, const struct attend *a, float *states);
 
-/* What the slots attend_scores and attend_values work on: n_q queries, one tile. */
+/* What the slots work on: n_q queries and one tile. attend_scores: p = scale·q·k.
+ * attend_weights: caps p, turns it into weights and moves m, l and acc on to the new maximum.
+ * attend_values: adds p·v to acc. Where a query does not see, p ends 0 and K and V are not
+ * read for it; a query with first >= last keeps its state. */
 struct attend_tile {
 	const float *q; /* [n_q][head_dim] */
 	size_t n_q, head_dim;
 	const void *k, *v; /* first position of the tile, of kv_type */
 	enum dtype kv_type;
-	size_t kv_stride; /* elements between positions */
-	const uint8_t *first,
-		*last; /* [n_q]: query i sees positions [first[i], last[i]) of the tile */
-	float scale;
-	float *p;   /* [n_q][ATTEND_TILE]: scores writes scale·q·k where seen, -inf elsewhere;
-		       values reads the weights where seen */
-	float *acc; /* [n_q][head_dim]: values adds to it */
+	size_t kv_stride;            /* elements between positions */
+	const uint8_t *first, *last; /* [n_q]: query i sees positions [first[i], last[i]) of it */
+	float scale, softcap;
+	float *p;     /* [n_q][ATTEND_TILE] */
+	float *m, *l; /* [n_q] */
+	float *acc;   /* [n_q][head_dim] */
 };
 #endif

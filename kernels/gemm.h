@@ -4,7 +4,7 @@
  * multiplied with it. They do not if every call has one shape: GEMM_ROWS rows (the last panel
  * padded with zero rows) by the same blocks of GEMM_OUTS outputs. That a row then gives the
  * same bits at each place of the panel and beside any neighbours is measured, not assumed:
- * gemm_is_row_exact() tries it on this machine for a given depth, and the caller uses the
+ * gemm_is_row_exact() tries it on this machine for a given shape, and the caller uses the
  * kernels' own product (which promises it) where it fails. */
 #ifndef KERNELS_GEMM_H
 #define KERNELS_GEMM_H
@@ -20,9 +20,11 @@ void gemm_init(void);
 /* Floats of scratch for one gemm_panel() of depth n_in. One scratch per thread. */
 size_t gemm_scratch(size_t n_in);
 
-/* Does a row of depth n_in give the same bits everywhere in a panel? Some milliseconds; ask
- * once per depth when a model is loaded. scratch as for gemm_panel. */
-bool gemm_is_row_exact(size_t n_in, float *scratch);
+/* Does a row give the same bits at every place of a panel, whatever its neighbours, for
+ * products of depth n_in with blocks of n_outs (1..GEMM_OUTS) outputs? Some milliseconds: ask
+ * once per shape when a model is loaded (GEMM_OUTS, and n_out % GEMM_OUTS if not 0). scratch as
+ * for gemm_panel. */
+bool gemm_is_row_exact(size_t n_in, size_t n_outs, float *scratch);
 
 /* As struct mul says, but in OpenBLAS's order of summation: out[r][o] for n_rows of any
  * number (cut into panels here) and o in [o_begin, o_end). o_begin is a multiple of GEMM_OUTS,

@@ -99,6 +99,7 @@ struct attend_tile; /* attention.h */
 	X(softmax, void, (float *x, size_t n), 0, "lane rule")                                   \
 	/* one tile of attention for queries that share a KV head; see attention.h */            \
 	X(attend_scores, void, (const struct attend_tile *t), 0, "lane rule")                    \
+	X(attend_weights, void, (const struct attend_tile *t), 0, "lane rule")                   \
 	X(attend_values, void, (const struct attend_tile *t), 0, "rising position")
 
 struct kernels {
@@ -111,7 +112,7 @@ struct kernels {
 enum kernels_isa {
 	KERNELS_SCALAR = 0,
 	KERNELS_AVX2 = 1 << 0,   /* AVX2, FMA, F16C */
-	KERNELS_AVX512 = 1 << 1, /* F, BW, VL, DQ */
+	KERNELS_AVX512 = 1 << 1, /* F, BW, VL, DQ; never without AVX2 */
 	KERNELS_NEON = 1 << 2,   /* AArch64 */
 	KERNELS_ALL = (1 << 3) - 1,
 };

@@ -1,0 +1,242 @@
+/* pool.c - threads that take chunks from one counter.
+ *
+ * `open` holds the number of the job and how many of its chunks nobody has taken, in one
+ * word. A chunk is taken by a compare-and-swap on it, so a thread that wakes late, after its
+ * job is over, cannot take a chunk of the next one with the old function: while chunks are
+ * left the job is not over and fn, arg and n_chunks are its own; once it is over the word
+ * has changed and the swap fails. */
+#include "kernels/pool.h"
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define SPIN_NS        30000 /* how long to watch before sleeping */
+#define SPINS_PER_LOOK 64    /* pauses between two looks at the clock */
+
+struct helper {
+	struct pool *pool;
+	size_t thread;
+	pthread_t id;
+};
+
+struct pool {
+	size_t n_threads;
+	struct helper *helpers; /* [n_threads - 1] */
+
+	/* The job. Atomic because a late thread may read them while the next is written. */
+	pool_fn *_Atomic fn;
+	void *_Atomic arg;
+	_Atomic uint32_t n_chunks;
+
+	_Atomic uint64_t open; /* job number << 32 | chunks not taken yet */
+	_Atomic uint32_t done; /* chunks finished */
+	_Atomic bool stop;
+
+	/* Only for going to sleep and being woken; sleepers and waiting are raised under the
+	 * lock before the last look, and read after publishing, so no wake-up is lost. */
+	pthread_mutex_t lock;
+	pthread_cond_t wake, finished;
+	_Atomic unsigned sleepers;
+	_Atomic bool waiting;
+};
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static bool has_work(struct pool *p)
+{
+	return (uint32_t)atomic_load(&p->open) != 0 || atomic_load(&p->stop);
+}
+
+static bool is_done(struct pool *p)
+{
+	return atomic_load(&p->done) == atomic_load_explicit(&p->n_chunks, memory_order_relaxed);
+}
+
+/* Watch for `ready` for SPIN_NS at most. */
+static bool spin_until(struct pool *p, bool (*ready)(struct pool *p))
+{
+	int64_t limit = now_ns() + SPIN_NS;
+
+	do {
+		for (int i = 0; i < SPINS_PER_LOOK; i++) {
+			if (ready(p))
+				return true;
+			pause_briefly();
+		}
+	} while (now_ns() < limit);
+	return false;
+}
+
+/* Take and run one chunk; false when none is left. */
+static bool run_one(struct pool *p, size_t thread)
+{
+	uint64_t word = atomic_load(&p->open);
+	pool_fn *fn;
+	void *arg;
+	uint32_t n;
+
+	do {
+		if ((uint32_t)word == 0)
+			return false;
+		fn = atomic_load_explicit(&p->fn, memory_order_relaxed);
+		arg = atomic_load_explicit(&p->arg, memory_order_relaxed);
+		n = atomic_load_explicit(&p->n_chunks, memory_order_relaxed);
+	} while (!atomic_compare_exchange_weak(&p->open, &word, word - 1));
+	fn(arg, n - (uint32_t)word, thread);
+	if (atomic_fetch_add(&p->done, 1) + 1 == n && atomic_load(&p->waiting)) {
+		pthread_mutex_lock(&p->lock);
+		pthread_cond_signal(&p->finished);
+		pthread_mutex_unlock(&p->lock);
+	}
+	return true;
+}
+
+static void sleep_until_work(struct pool *p)
+{
+	pthread_mutex_lock(&p->lock);
+	atomic_fetch_add(&p->sleepers, 1);
+	while (!has_work(p))
+		pthread_cond_wait(&p->wake, &p->lock);
+	atomic_fetch_sub(&p->sleepers, 1);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void *helper_main(void *arg)
+{
+	struct helper *h = arg;
+
+	while (!atomic_load(&h->pool->stop)) {
+		while (run_one(h->pool, h->thread))
+			;
+		if (!spin_until(h->pool, has_work))
+			sleep_until_work(h->pool);
+	}
+	return NULL;
+}
+
+static void wake_all(struct pool *p)
+{
+	if (atomic_load(&p->sleepers) == 0)
+		return;
+	pthread_mutex_lock(&p->lock);
+	pthread_cond_broadcast(&p->wake);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void wait_done(struct pool *p)
+{
+	if (spin_until(p, is_done))
+		return;
+	pthread_mutex_lock(&p->lock);
+	atomic_store(&p->waiting, true);
+	while (!is_done(p))
+		pthread_cond_wait(&p->finished, &p->lock);
+	atomic_store(&p->waiting, false);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void pool_run(struct pool *p, pool_fn *fn, void *arg, size_t n_chunks)
+{
+	uint64_t job = (atomic_load(&p->open) >> 32) + 1;
+
+	assert(n_chunks <= UINT32_MAX);
+	if (p->n_threads == 1 || n_chunks <= 1) {
+		for (size_t i = 0; i < n_chunks; i++)
+			fn(arg, i, 0);
+		return;
+	}
+	atomic_store_explicit(&p->fn, fn, memory_order_relaxed);
+	atomic_store_explicit(&p->arg, arg, memory_order_relaxed);
+	atomic_store_explicit(&p->n_chunks, (uint32_t)n_chunks, memory_order_relaxed);
+	atomic_store_explicit(&p->done, 0, memory_order_relaxed);
+	atomic_store(&p->open, job << 32 | n_chunks);
+	wake_all(p);
+	while (run_one(p, 0))
+		;
+	wait_done(p);
+}
+
+struct pool *pool_new(size_t n_threads)
+{
+	struct pool *p = calloc(1, sizeof *p);
+
+	assert(n_threads >= 1);
+	if (!p)
+		return NULL;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->wake, NULL);
+	pthread_cond_init(&p->finished, NULL);
+	p->n_threads = 1;
+	p->helpers = calloc(n_threads, sizeof *p->helpers);
+	if (!p->helpers)
+		goto fail;
+	for (size_t i = 0; i + 1 < n_threads; i++) {
+		struct helper *h = &p->helpers[i];
+		*h = (struct helper) { .pool = p, .thread = i + 1 };
+		if (pthread_create(&h->id, NULL, helper_main, h) != 0)
+			goto fail;
+		p->n_threads++;
+	}
+	return p;
+fail:
+	pool_free(p);
+	return NULL;
+}
+
+void pool_free(struct pool *p)
+{
+	if (!p)
+		return;
+	atomic_store(&p->stop, true);
+	wake_all(p);
+	for (size_t i = 0; i + 1 < p->n_threads; i++)
+		pthread_join(p->helpers[i].id, NULL);
+	pthread_cond_destroy(&p->finished);
+	pthread_cond_destroy(&p->wake);
+	pthread_mutex_destroy(&p->lock);
+	free(p->helpers);
+	free(p);
+}
+
+size_t pool_threads(const struct pool *p)
+{
+	return p->n_threads;
+}
+
+/* Four chunks per thread: a thread that loses its core for a while keeps at most a quarter
+ * of its share from the others. */
+size_t pool_chunks(const struct pool *p, size_t n, size_t least)
+{
+	size_t most = n / (least ? least : 1), want = p->n_threads == 1 ? 1 : 4 * p->n_threads;
+
+	if (most == 0)
+		most = n > 0;
+	return most < want ? most : want;
+}
+
+void pool_range(size_t n, size_t n_chunks, size_t chunk, size_t *begin, size_t *end)
+{
+	size_t each = n / n_chunks, rest = n % n_chunks;
+
+	*begin = chunk * each + (chunk < rest ? chunk : rest);
+	*end = *begin + each + (chunk < rest);
+}

@@ -1,0 +1,115 @@
+#include "kernels/pool.h"
+#include <criterion/criterion.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+#define MOST_CHUNKS 1000
+
+struct tally {
+	_Atomic int runs[MOST_CHUNKS];
+	_Atomic int busy[8]; /* chunks running at the same time under one thread index */
+	_Atomic int clashes;
+};
+
+static void count(void *arg, size_t chunk, size_t thread)
+{
+	struct tally *t = arg;
+
+	if (atomic_fetch_add(&t->busy[thread], 1) != 0)
+		atomic_fetch_add(&t->clashes, 1);
+	atomic_fetch_add(&t->runs[chunk], 1);
+	atomic_fetch_sub(&t->busy[thread], 1);
+}
+
+Test(pool, runs_every_chunk_once_whatever_the_number_of_threads, .timeout = 60)
+{
+	static const size_t sizes[] = { 0, 1, 2, 3, 7, 64, MOST_CHUNKS };
+
+	for (size_t n_threads = 1; n_threads <= 8; n_threads += n_threads < 4 ? 1 : 4) {
+		struct pool *p = pool_new(n_threads);
+		cr_assert_eq(pool_threads(p), n_threads);
+		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+			struct tally t = { 0 };
+			pool_run(p, count, &t, sizes[s]);
+			for (size_t i = 0; i < MOST_CHUNKS; i++)
+				cr_assert_eq(
+					t.runs[i], i < sizes[s], "chunk %zu of %zu", i, sizes[s]);
+			cr_assert_eq(t.clashes, 0, "two chunks shared a thread index");
+		}
+		pool_free(p);
+	}
+}
+
+struct sum {
+	const int *in;
+	int out[MOST_CHUNKS];
+};
+
+static void triple(void *arg, size_t chunk, size_t thread)
+{
+	struct sum *s = arg;
+
+	(void)thread;
+	s->out[chunk] = 3 * s->in[chunk];
+}
+
+/* Plain memory on both sides: ThreadSanitizer would see a missing hand-over. */
+Test(pool, hands_memory_over_in_both_directions_job_after_job, .timeout = 60)
+{
+	struct pool *p = pool_new(3);
+	int in[MOST_CHUNKS];
+	struct sum s = { .in = in };
+
+	for (int job = 0; job < 3000; job++) {
+		size_t n = (size_t)(job * 7 % 40);
+		for (size_t i = 0; i < n; i++)
+			in[i] = job + (int)i;
+		pool_run(p, triple, &s, n);
+		for (size_t i = 0; i < n; i++)
+			cr_assert_eq(s.out[i], 3 * (job + (int)i), "job %d chunk %zu", job, i);
+	}
+	pool_free(p);
+}
+
+static void nap(void *arg, size_t chunk, size_t thread)
+{
+	_Atomic int *n = arg;
+
+	(void)thread;
+	/* Long enough that the others run dry, spin out and sleep. */
+	for (volatile int i = 0; i < (chunk == 0 ? 2000000 : 10); i++)
+		;
+	atomic_fetch_add(n, 1);
+}
+
+Test(pool, wakes_those_who_fell_asleep_and_waits_for_a_late_chunk, .timeout = 60)
+{
+	struct pool *p = pool_new(4);
+	_Atomic int n = 0;
+
+	for (int job = 1; job <= 50; job++) {
+		pool_run(p, nap, &n, 6);
+		cr_assert_eq(n, 6 * job);
+	}
+	pool_free(p);
+}
+
+Test(pool, cuts_ranges_that_cover_all_items_once)
+{
+	struct pool *p = pool_new(2);
+
+	for (size_t n = 0; n < 300; n++)
+		for (size_t least = 1; least < 70; least += 17) {
+			size_t n_chunks = pool_chunks(p, n, least), at = 0;
+			for (size_t c = 0; c < n_chunks; c++) {
+				size_t begin, end;
+				pool_range(n, n_chunks, c, &begin, &end);
+				cr_assert(begin == at && end > begin);
+				cr_assert(n < least || end - begin >= least);
+				at = end;
+			}
+			cr_assert_eq(at, n);
+		}
+	pool_free(p);
+}
