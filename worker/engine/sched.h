@@ -1,0 +1,54 @@
+/* sched.h - who runs next, and with how many rows. Pure policy: data in, decision out.
+ *
+ * A step is one ragged forward pass. Its rows are of two kinds: exact rows (a generated
+ * token, or the tokens of a draft) and prompt rows. Everyone who decodes gets an exact row
+ * in every step; what prompts get is bounded per step, so that a long prompt delays its
+ * neighbours by no more than one chunk (Agrawal et al., "Sarathi-Serve", 2024). */
+#ifndef WORKER_ENGINE_SCHED_H
+#define WORKER_ENGINE_SCHED_H
+#include "worker/engine/engine.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The age at which a request of one class goes before a fresh one of the class above. */
+#define SCHED_AGEING_S 5.0
+
+/* Its place in every line: the smaller rank goes first. A fixed number, since all requests
+ * age alike: arrival, put back by its class. */
+double sched_rank(enum job_priority priority, double arrived);
+
+/* What a running sequence still has to compute before it can say something. */
+struct sched_seq {
+	double rank;
+	size_t n_prefill; /* prompt rows */
+	size_t n_exact;   /* rows after the prompt; one when decoding, more with a draft */
+};
+
+struct sched_budget {
+	size_t prefill_rows; /* of one step */
+	size_t exact_rows;   /* of one step; no n_exact is larger */
+};
+
+struct sched_share {
+	size_t n_prefill, n_exact; /* rows of the next step; n_exact is all of them or 0 */
+};
+
+/* shares[i] of seqs[i], for the next step: decode rows first, then drafts whose prompt is
+ * done, then prompts in rank order; a draft travels with the last chunk of its prompt where
+ * there is room. Never empty when any sequence has rows left. */
+void sched_plan(const struct sched_seq *seqs, size_t n, const struct sched_budget *budget,
+	struct sched_share *shares);
+
+/* What a job may come to need, and what there is. */
+struct sched_demand {
+	size_t blocks; /* of the KV pool, at its longest */
+	size_t slots;  /* sequences */
+};
+
+enum sched_verdict { SCHED_NOW, SCHED_LATER, SCHED_NEVER };
+
+/* May the first in line start? Blocks are promised, not only used: everyone let in can
+ * finish, so nobody is ever thrown out half-way. A job wider than all slots runs alone. */
+enum sched_verdict sched_admit(const struct sched_demand *job, const struct sched_demand *promised,
+	const struct sched_demand *capacity);
+#endif
