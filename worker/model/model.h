@@ -14,6 +14,7 @@
 #include "worker/model/kv.h"
 
 struct tokenizer;
+struct pool; /* kernels/pool.h */
 struct model;
 struct model_context;
 
@@ -65,8 +66,9 @@ const struct tokenizer *model_tokenizer(const struct model *m);
 struct kv_pool *model_kv_pool(const struct model *m, size_t max_bytes, struct fault *f);
 
 /* Scratch for steps of at most max_rows rows; allocates once, model_forward never does.
- * One context is used by one thread at a time. NULL with ERR_NOMEM in *f. */
-struct model_context *model_context_new(const struct model *m, size_t max_rows, struct fault *f);
+ * One context is used by one thread at a time; pool is borrowed until it is freed. NULL with ERR_NOMEM in *f. */
+struct model_context *model_context_new(const struct model *m, struct pool *pool, size_t max_rows,
+	struct fault *f);
 void model_context_free(struct model_context *c);
 
 /* One row of a ragged step. Rows of one sequence are consecutive with rising positions,
