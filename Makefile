@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check e2e bench lint format fuzz install clean help \
+.PHONY: all demo test check e2e bench docs lint format fuzz install clean help \
 	setup-build setup-test setup-ci
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -158,6 +158,9 @@ $B/bin/fuzz_%: $B/tests/fuzz/fuzz_%.o $(WORKER) $(KERNELS) $(PROTOCOL)
 
 bench: all ## print the figures that bench/SPEED.md logs
 	python3 bench/bench.py
+
+docs: $B/bin/test_protocol ## write the method part of docs/protocol.md from the method table
+	WRITE_PAGE=1 $< --filter 'page/its_methods*'
 
 lint: ## clang-format, clang-tidy, banned calls, header self-containment
 	CC="$(CC)" FLAGS="$(filter-out -MMD -MP,$(FLAGS))" tests/lint.sh

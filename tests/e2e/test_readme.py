@@ -1,0 +1,89 @@
+"""What README.md shows is what happens, and the files it names are there."""
+import os
+import re
+import subprocess
+import unittest
+
+from host import PATIENCE, ROOT, TANDEM, WORKER, tandem, worker
+
+
+def read(name):
+    with open(os.path.join(ROOT, name), encoding="utf-8") as f:
+        return f.read()
+
+
+def transcript():
+    """(what is typed, what is read) in order, from the block that begins with `$ build/tandem`."""
+    block = re.search(r"```console\n\$ build/tandem\n(.*?)```", read("README.md"), re.S).group(1)
+    return [(line[0], line[2:]) for line in block.splitlines()]
+
+
+def pattern(shown):
+    return re.compile(".*".join(re.escape(part) for part in shown.split("…")), re.S)
+
+
+class Transcript(unittest.TestCase):
+    def replay(self, host):
+        heard = 0
+        for direction, text in transcript():
+            if direction == ">":
+                host.send_text(text)
+                continue
+            self.assertEqual(direction, "<")
+            heard += 1
+            line = host.wait_count(heard)[-1].raw.decode()
+            self.assertRegex(line, pattern(text))
+            self.assertTrue(pattern(text).fullmatch(line), f"shown: {text}\nheard: {line}")
+        self.assertEqual(len(host.messages), heard)
+        self.assertGreater(heard, 5)
+
+    def test_the_session_by_hand_goes_as_it_is_shown(self):
+        with tandem() as host:
+            self.replay(host)
+
+    def test_a_worker_alone_answers_the_same_session(self):
+        with worker() as host:
+            self.replay(host)
+
+
+class Names(unittest.TestCase):
+    def test_every_file_and_folder_the_pages_name_exists(self):
+        for page in ("README.md", "docs/protocol.md", "bench/SPEED.md"):
+            named = re.findall(r"`([a-z_]+/[\w./-]*)`|\]\(([\w./-]+)\)", read(page))
+            for path in filter(None, (a or b for a, b in named)):
+                if not path.startswith(("build/", "runtime/")):
+                    self.assertTrue(os.path.exists(os.path.join(ROOT, path)), f"{page} names {path}")
+
+    def test_the_tour_names_every_stop_in_the_order_of_the_code(self):
+        toured = re.findall(r"^\| (\d+) \| `([\w./]+\.c)` \|", read("README.md"), re.M)
+        self.assertGreater(len(toured), 15)
+        stops = {}
+        for path in subprocess.run(["git", "ls-files", "*.c"], cwd=ROOT, capture_output=True, text=True,
+                                   check=True).stdout.split():
+            if found := re.search(r"Stop (\d+)", " ".join(read(path).split("\n", 3)[:2])):
+                stops[path] = found.group(1)
+        self.assertEqual([(path, n) for n, path in toured],
+                         sorted(stops.items(), key=lambda s: [p for _, p in toured].index(s[0])
+                                if s[0] in dict((p, n) for n, p in toured) else -1))
+        self.assertEqual([int(n) for n, _ in toured], sorted(int(n) for n, _ in toured))
+
+    def test_every_command_the_readme_gives_is_a_target(self):
+        makefile = read("Makefile")
+        for target in re.findall(r"\bmake ([a-z]+)", read("README.md")):
+            self.assertRegex(makefile, rf"(?m)^{target}:")
+
+
+class Trace(unittest.TestCase):
+    def test_trace_all_prints_a_requests_way_in_the_order_of_the_tour(self):
+        environment = {**os.environ, "TRACE": "all"}
+        process = subprocess.run([TANDEM, "--worker", WORKER], capture_output=True, timeout=PATIENCE, env=environment,
+                                 input=b'{"jsonrpc":"2.0","id":"seen","method":"tokenize",'
+                                       b'"params":{"model_id":"absent","text":"x"}}\n')
+        self.assertEqual(process.returncode, 0)
+        self.assertEqual(process.stdout.count(b"\n"), 1)
+        way = [line for line in process.stderr.decode().splitlines() if "tokenize" in line or "seen" in line]
+        self.assertGreater(len(way), 2, process.stderr.decode())
+
+
+if __name__ == "__main__":
+    unittest.main()
