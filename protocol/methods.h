@@ -5,18 +5,18 @@
  * a row here and a handler in worker/handlers.c (or controller/local.c). */
 #ifndef PROTOCOL_METHODS_H
 #define PROTOCOL_METHODS_H
-#include <json-c/json.h>
 #include "protocol/buf.h"
 #include "protocol/err.h"
 #include "protocol/json_scan.h"
+#include <json-c/json.h>
 
 enum method_class {
-	METHOD_LOCAL,  /* each process answers for itself: initialize, ping, runtime/…, shutdown */
-	METHOD_CANCEL, /* cancel: a request that reaches another request */
+	METHOD_LOCAL, /* each process answers for itself: initialize, ping, runtime/…, shutdown */
+	METHOD_CANCEL,  /* cancel: a request that reaches another request */
 	METHOD_CATALOG, /* load_model, unload_model, list_models: changes or lists the models */
-	METHOD_PURE,   /* one model, no state: tokenize, detokenize, check_draft, embed … */
-	METHOD_STREAM, /* generate */
-	METHOD_BATCH,  /* batch_tokenize …: requests[] of a PURE or STREAM method */
+	METHOD_PURE,    /* one model, no state: tokenize, detokenize, check_draft, embed … */
+	METHOD_STREAM,  /* generate */
+	METHOD_BATCH,   /* batch_tokenize …: requests[] of a PURE or STREAM method */
 };
 
 enum param_type {
@@ -25,28 +25,35 @@ enum param_type {
 	PARAM_NUMBER,
 	PARAM_BOOL,
 	PARAM_OBJECT,
-	PARAM_STRINGS,       /* string[] */
-	PARAM_TOKENS,        /* token id[] */
-	PARAM_OBJECTS,       /* object[] */
+	PARAM_STRINGS, /* string[] */
+	PARAM_TOKENS,  /* token id[] */
+	PARAM_OBJECTS, /* object[]; its handler checks the items */
 	PARAM_STRING_OR_STRINGS,
-	PARAM_BOOL_OR_INT,   /* logprobs */
-	PARAM_MODEL_ID,      /* string of [A-Za-z0-9_\-./@:]+, 1..512, no ".." */
-	PARAM_TOKEN_VALUE,   /* progress tokens: string or integer */
+	PARAM_BOOL_OR_INT, /* logprobs */
+	PARAM_MODEL_ID,    /* string of [A-Za-z0-9_\-./@:]+, 1..512, no ".." */
+	PARAM_TOKEN_VALUE, /* progress tokens: string or integer */
 	PARAM_ANY,
 };
 
 struct param {
 	const char *name;
-	const char *aliases;   /* space-separated, or NULL */
+	const char *aliases; /* space-separated, or NULL */
 	enum param_type type;
 	bool required;
-	bool nullable;         /* explicit null = absent (the reference's hosts send nulls) */
-	double min, max;       /* INT, NUMBER: the value; STRING: characters; arrays: items */
-	bool min_open;         /* min itself is refused, as in top_p's (0,1] */
-	const char *choices;   /* space-separated values of a STRING, or NULL */
-	const char *preset;    /* default, as JSON text for the page; NULL = none */
-	const char *doc;       /* one sentence */
-	const char *refused;   /* not NULL: present → ERR_INVALID_PARAMS with this sentence */
+	bool nullable;              /* explicit null = absent (the reference's hosts send nulls) */
+	double min, max;            /* INT, NUMBER: the value; STRING: characters; arrays and
+				       objects: items. Both 0 = no bounds. A bounded string is one
+				       that is used as a C string: it may not contain NUL */
+	bool min_open;              /* min itself is refused, as in top_p's (0,1] */
+	double item_max;            /* STRINGS: characters of each item, 1..item_max; 0 = any */
+	const char *choices;        /* space-separated values of a STRING, or NULL */
+	const struct param *fields; /* OBJECT: its members, checked like params; or NULL */
+	size_t n_fields;
+	const char *preset;  /* default, as JSON text for the page; NULL = none */
+	const char *doc;     /* one sentence */
+	const char *refused; /* not NULL: present → ERR_INVALID_PARAMS with this sentence, unless
+				null, false or one of `choices` (here: JSON texts), which
+				mean what happens anyway and are removed */
 };
 
 struct method {
@@ -59,8 +66,8 @@ struct method {
 	const char *item_name;  /* batch_tokenize → "tokenize" */
 	const char *refused;    /* not NULL: the whole method is refused with this sentence */
 	const char *doc;
-	const char *result;     /* JSON Schema text of the result */
-	const char *example;    /* a params object that works */
+	const char *result;  /* JSON Schema text of the result; NULL: a notification */
+	const char *example; /* a params object that works */
 };
 
 const struct method *method_find(const char *name); /* NULL if there is none */
@@ -72,15 +79,17 @@ int method_unknown(const char *name, struct fault *f);
 /* Check params against m's row: unknown names (data.path, data.did_you_mean), types,
  * bounds, choices, required ones, refused ones, two spellings of one parameter at once.
  * Aliases are renamed in place to the canonical name; explicit nulls of nullable params
- * are removed. Reserved members (_meta, workDoneToken, partialResultToken) always pass.
+ * are removed, integers written as 1e2 or 1.0 become integers. The items
+ * of a METHOD_BATCH are each checked by themselves, against m->item_name, so that a bad
+ * one fails alone. Reserved members (_meta, workDoneToken, partialResultToken) always pass.
  * `params` may be NULL (= {}) when nothing is required. */
 int method_check(const struct method *m, struct json_object *params, struct fault *f);
 
 /* Positional → named: append `{"name":value,…}` for an array span; false if m names no
  * order or there are too many values (*f says so). An object span is appended as it is,
  * an absent one as {}. */
-bool method_name_params(const struct method *m, struct json_span params, struct buf *out,
-	struct fault *f);
+bool method_name_params(
+	const struct method *m, struct json_span params, struct buf *out, struct fault *f);
 
 /* Nearest of n names to `word` (edit distance ≤ 2, or a third of its length), or NULL. */
 const char *method_nearest(const char *word, const char *const *names, size_t n);

@@ -1,0 +1,261 @@
+/* methods_generate.c - rows: generate, check_draft and their batches. */
+#include "protocol/limits.h"
+#include "protocol/methods_table.h"
+
+#define NO_TEMPLATES "chat templates are not available; give prompt or prompt_tokens"
+#define NO_DRAFTS    "speculative decoding inside generate is not available; use check_draft"
+#define FROM_MODEL   "default: the model's generation_config.json, then "
+
+#define PARAM_ROWS_PROMPT                                                                          \
+	{                                                                                          \
+		.name = "prompt",                                                                  \
+		.type = PARAM_STRING,                                                              \
+		.nullable = true,                                                                  \
+		.doc = "The text to continue; control tokens written in it become control tokens." \
+	},                                                                                         \
+	{                                                                                          \
+		.name = "prompt_tokens", .type = PARAM_TOKENS, .nullable = true,                   \
+		.doc = "Or its token ids."                                                         \
+	}
+
+#define NUMBER_ROW(name_, low, high, preset_, doc_)                                             \
+	{                                                                                       \
+		.name = name_, .type = PARAM_NUMBER, .nullable = true, .min = low, .max = high, \
+		.preset = preset_, .doc = doc_                                                  \
+	}
+#define OPEN_ROW(name_, high, preset_, doc_)                                        \
+	{                                                                           \
+		.name = name_, .type = PARAM_NUMBER, .nullable = true, .max = high, \
+		.min_open = true, .preset = preset_, .doc = doc_                    \
+	}
+#define INT_ROW(name_, low, high, preset_, doc_)                                             \
+	{                                                                                    \
+		.name = name_, .type = PARAM_INT, .nullable = true, .min = low, .max = high, \
+		.preset = preset_, .doc = doc_                                               \
+	}
+#define BOOL_ROW(name_, preset_, doc_)                                                  \
+	{                                                                               \
+		.name = name_, .type = PARAM_BOOL, .nullable = true, .preset = preset_, \
+		.doc = doc_                                                             \
+	}
+#define REFUSED_ROW(name_, type_, choices_, refused_)                                  \
+	{                                                                              \
+		.name = name_, .type = type_, .choices = choices_, .refused = refused_ \
+	}
+
+#define PARAM_ROWS_SAMPLING                                                                       \
+	NUMBER_ROW(                                                                               \
+		"temperature", 0, 2, "0.7", "0 takes the likeliest token; " FROM_MODEL "this."),  \
+		OPEN_ROW("top_p", 1, "1", "Smallest set of tokens with this probability."),       \
+		INT_ROW("top_k", 0, LIMIT_TOKEN_ID, "0", "The k likeliest tokens; 0 = all."),     \
+		NUMBER_ROW("min_p", 0, 1, "0",                                                    \
+			"Tokens at least this likely, relative to the likeliest."),               \
+		OPEN_ROW("typical_p", 1, "1", "Locally typical sampling; 1 = off."),              \
+		OPEN_ROW("repetition_penalty", 10, "1", "Over prompt and output; 1 = off."),      \
+		INT_ROW("repetition_window", -1, LIMIT_TOKEN_ID, "-1",                            \
+			"How many of the last tokens it looks at; -1 = all."),                    \
+		NUMBER_ROW("presence_penalty", -2, 2, "0", "For tokens generated before."),       \
+		NUMBER_ROW(                                                                       \
+			"frequency_penalty", -2, 2, "0", "For each time a token was generated."), \
+		{ .name = "logit_bias",                                                           \
+			.type = PARAM_OBJECT,                                                     \
+			.nullable = true,                                                         \
+			.max = LIMIT_LOGIT_BIAS,                                                  \
+			.doc = "Token id to a number from -100 to 100, or false: never." },       \
+		INT_ROW("seed", 0, 4294967295.0, NULL,                                            \
+			"Same seed, same text; without one it is chosen and returned.")
+
+static const struct param STREAM_OPTIONS[] = {
+	INT_ROW("max_delay_ms", 0, 60000, NULL,
+		"Longest time a token waits to go out with others."),
+	INT_ROW("interval_tokens", 1, LIMIT_MAX_TOKENS, NULL, "Tokens that go out together."),
+	BOOL_ROW("include_usage", "true", "Put `usage` into stream.stats."),
+	BOOL_ROW("cumulative_text", "false", "Add the whole text so far to each chunk."),
+};
+
+static const struct param GENERATE[] = {
+	PARAM_ROW_MODEL_ID,
+	PARAM_ROWS_PROMPT,
+	{ .name = "max_tokens",
+		.aliases = "max_new_tokens n_predict max_completion_tokens",
+		.type = PARAM_INT,
+		.nullable = true,
+		.min = 1,
+		.max = LIMIT_MAX_TOKENS,
+		.preset = "512",
+		.doc = "Tokens to generate at most." },
+	INT_ROW("min_tokens", 0, LIMIT_MAX_TOKENS, "0", "No end of text before this many."),
+	PARAM_ROWS_SAMPLING,
+	{ .name = "stop_sequences",
+		.aliases = "stop",
+		.type = PARAM_STRING_OR_STRINGS,
+		.nullable = true,
+		.max = LIMIT_STOPS,
+		.item_max = LIMIT_STOP_CHARS,
+		.doc = "Texts that end the generation." },
+	{ .name = "stop_token_ids",
+		.type = PARAM_TOKENS,
+		.nullable = true,
+		.max = LIMIT_STOP_IDS,
+		.doc = "Tokens that end it." },
+	BOOL_ROW("include_stop", "false", "Keep what ended it in the text."),
+	BOOL_ROW("ignore_eos", "false", "Go on past the model's own end of text."),
+	INT_ROW("n", 1, LIMIT_N, "1",
+		"Continuations of one prompt; they draw with seed, seed + 1 …"),
+	{ .name = "logprobs",
+		.type = PARAM_BOOL_OR_INT,
+		.nullable = true,
+		.max = LIMIT_TOP_LOGPROBS,
+		.preset = "false",
+		.doc = "Log-probability of each token; a number is `top_logprobs` too." },
+	INT_ROW("top_logprobs", 0, LIMIT_TOP_LOGPROBS, "0", "And of this many alternatives."),
+	BOOL_ROW("echo", "false", "Begin the text with the prompt."),
+	{ .name = "stream",
+		.aliases = "streaming",
+		.type = PARAM_BOOL,
+		.nullable = true,
+		.preset = "true",
+		.doc = "false answers once, with the whole text." },
+	{ .name = "stream_id",
+		.type = PARAM_STRING,
+		.nullable = true,
+		.min = 1,
+		.max = LIMIT_STREAM_ID,
+		.doc = "Names the stream; default: a fresh one." },
+	{ .name = "stream_options",
+		.type = PARAM_OBJECT,
+		.nullable = true,
+		.fields = STREAM_OPTIONS,
+		.n_fields = sizeof STREAM_OPTIONS / sizeof STREAM_OPTIONS[0],
+		.doc = "How tokens are sent." },
+	{ .name = "truncate",
+		.type = PARAM_STRING,
+		.nullable = true,
+		.choices = "left",
+		.doc = "Cut a prompt that is too long from the left instead of refusing it." },
+	BOOL_ROW("cache_prompt", "true", "May share the KV cache of equal prompts."),
+	INT_ROW("idle_timeout_ms", 0, LIMIT_TIMEOUT_MS, "0",
+		"Give up when no token comes for this long; 0 = never."),
+	PARAM_ROWS_SCHEDULING,
+	REFUSED_ROW("resume", PARAM_STRING, "\"error\"",
+		"resume \"replay\" is not available; a stream whose worker dies ends with an "
+		"error"),
+	REFUSED_ROW("messages", PARAM_OBJECTS, NULL, NO_TEMPLATES),
+	REFUSED_ROW("tools", PARAM_OBJECTS, "[]", NO_TEMPLATES),
+	{ .name = "guidance",
+		.aliases = "response_format",
+		.type = PARAM_OBJECT,
+		.choices = "{\"type\":\"text\"}",
+		.refused = "structured output is not available; only {\"type\":\"text\"} is" },
+	REFUSED_ROW("draft_model", PARAM_STRING, NULL, NO_DRAFTS),
+	REFUSED_ROW("num_draft_tokens", PARAM_INT, "0", NO_DRAFTS),
+	REFUSED_ROW("prediction", PARAM_OBJECT, NULL, NO_DRAFTS),
+	REFUSED_ROW("speculative", PARAM_OBJECT, NULL, NO_DRAFTS),
+	REFUSED_ROW("cache_scope", PARAM_STRING, NULL, "cache_scope is not available"),
+	REFUSED_ROW("required_dtype", PARAM_STRING, NULL,
+		"required_dtype is not available; load_model reports the dtype of the weights"),
+};
+
+static const struct param CHECK_DRAFT[] = {
+	{ .name = "primary_id",
+		.type = PARAM_MODEL_ID,
+		.nullable = true,
+		.doc = "Pair form: the model that would verify." },
+	{ .name = "draft_id",
+		.type = PARAM_MODEL_ID,
+		.nullable = true,
+		.doc = "Pair form: the model that would draft." },
+	{ .name = "model_id",
+		.type = PARAM_MODEL_ID,
+		.nullable = true,
+		.doc = "Token form: the model that verifies." },
+	PARAM_ROWS_PROMPT,
+	{ .name = "draft_tokens",
+		.type = PARAM_TOKENS,
+		.nullable = true,
+		.max = LIMIT_DRAFT,
+		.doc = "What may come next; empty = one plain step." },
+	{ .name = "draft_text",
+		.type = PARAM_STRING,
+		.nullable = true,
+		.doc = "The same as text." },
+	PARAM_ROWS_SAMPLING,
+	{ .name = "logprobs",
+		.type = PARAM_BOOL_OR_INT,
+		.nullable = true,
+		.max = LIMIT_TOP_LOGPROBS,
+		.preset = "false",
+		.doc = "Log-probability of each token; a number is `top_logprobs` too." },
+	INT_ROW("top_logprobs", 0, LIMIT_TOP_LOGPROBS, "0", "And of this many alternatives."),
+	PARAM_ROWS_SCHEDULING,
+	REFUSED_ROW("stream_id", PARAM_STRING, NULL,
+		"check_draft cannot continue a stream; give prompt or prompt_tokens"),
+	REFUSED_ROW("measure", PARAM_BOOL, NULL,
+		"measure is not available; the estimates come from the parameter counts"),
+	REFUSED_ROW("messages", PARAM_OBJECTS, NULL, NO_TEMPLATES),
+};
+
+static const struct param BATCH[] = {
+	{ .name = "requests",
+		.type = PARAM_OBJECTS,
+		.required = true,
+		.max = LIMIT_BATCH,
+		.doc = "Params of the single method, one object each." },
+	PARAM_ROWS_SCHEDULING,
+};
+
+#define F_USAGE F_ANY_OBJECT("usage") "," F_ANY_OBJECT("timings")
+
+const struct method METHODS_GENERATE[] = {
+	{ .name = "generate",
+		.cls = METHOD_STREAM,
+		ROWS(GENERATE),
+		.positional = "model_id prompt max_tokens temperature",
+		.batch_name = "batch_generate",
+		.doc = "Continue a prompt. Exactly one of `prompt` and `prompt_tokens`.",
+		.result = F_OBJECT(F_STR("stream_id") "," F_NUM("started_at") "," F_STR(
+			"text") "," F_LIST("tokens",
+			"integer") "," F_STR("finish_reason") "," F_MAYBE("stop_detail",
+			"string") "," F_INT("seed") "," F_USAGE),
+		.example = "{\"model_id\":\"novel-7m\",\"prompt\":\"It was a cold evening\","
+			   "\"max_tokens\":32,\"temperature\":0,\"stream_id\":\"s1\"}" },
+	{ .name = "batch_generate",
+		.cls = METHOD_BATCH,
+		ROWS(BATCH),
+		.positional = "requests",
+		.item_name = "generate",
+		.doc = "Start many generations; results in request order, a bad item fails alone.",
+		.result = F_RESULTS,
+		.example = "{\"requests\":[{\"model_id\":\"novel-7m\",\"prompt\":\"One\","
+			   "\"stream_id\":\"a\"},{\"model_id\":\"novel-7m\",\"prompt\":\"Two\","
+			   "\"stream_id\":\"b\"}]}" },
+	{ .name = "check_draft",
+		.cls = METHOD_PURE,
+		ROWS(CHECK_DRAFT),
+		.positional = "primary_id draft_id",
+		.batch_name = "batch_check_draft",
+		.doc = "Pair form: could one model draft for another? Token form: how much of a "
+		       "draft "
+		       "would the model itself have written?",
+		.result = F_OBJECT(F_BOOL("compatible") "," F_LIST("errors", "string") "," F_LIST(
+			"warnings",
+			"string") "," F_ANY_OBJECT("details") "," F_INT("accepted") "," F_SUB("next"
+											      "_tok"
+											      "en",
+			F_INT("id") "," F_STR("text") "," F_STR("kind")) "," F_EACH("tokens",
+			F_INT("id") "," F_MAYBE("logprob", "number") "," F_BOOL(
+				"accepted") "," F_INT("argmax")) "," F_STR("stopped_by") "," F_USAGE),
+		.example = "{\"model_id\":\"novel-7m\",\"prompt\":\"It was a cold\","
+			   "\"draft_text\":\" evening in\",\"temperature\":0}" },
+	{ .name = "batch_check_draft",
+		.cls = METHOD_BATCH,
+		ROWS(BATCH),
+		.positional = "requests",
+		.item_name = "check_draft",
+		.doc = "Many check_draft calls in one; results in request order, a bad item fails "
+		       "alone.",
+		.result = F_RESULTS,
+		.example = "{\"requests\":[{\"primary_id\":\"novel-7m\",\"draft_id\":\"novel-1m\"}]"
+			   "}" },
+	{ 0 },
+};
