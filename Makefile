@@ -72,11 +72,11 @@ setup-ci: ## … and what lint, clang and fuzzing need
 
 # A fresh make: the paths of what was just installed are looked up when make starts.
 demo: setup-build ## install, build, load the bundled model, watch it write
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	build/tandem run -m models/novel-7m -p "It was a cold evening in November when" -n 120 --seed 1
 
 test: setup-test ## install, build, and pass every test
-	@$(MAKE) --no-print-directory all check
+	@$(MAKE) --no-print-directory -j$$(nproc) all check
 
 # -- binaries ------------------------------------------------------------------------------
 
@@ -146,10 +146,9 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 fuzz: ## each fuzz target for FUZZ_SECONDS (60), corpora in tests/fuzz/corpus
 	@$(MAKE) --no-print-directory CC=clang FUZZ=1 fuzz-run
 fuzz-run: $(addprefix $B/bin/,$(FUZZERS))
-	@for t in $(FUZZERS); do mkdir -p $B/corpus/$$t tests/fuzz/corpus/$$t; \
-		echo "== $$t"; $B/bin/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
-		-print_final_stats=0 -verbosity=0 -artifact_prefix=$B/$$t- $B/corpus/$$t tests/fuzz/corpus/$$t \
-		|| exit 1; done
+	@printf '%s\n' $(FUZZERS) | xargs -P2 -I{} sh -c 'mkdir -p $B/corpus/{} tests/fuzz/corpus/{}; \
+		echo "== {} for $(FUZZ_SECONDS) s"; $B/bin/{} -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+		-rss_limit_mb=2048 -verbosity=0 -artifact_prefix=$B/{}- $B/corpus/{} tests/fuzz/corpus/{}'
 $B/bin/fuzz_%: $B/tests/fuzz/fuzz_%.o $(WORKER) $(KERNELS) $(PROTOCOL)
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=fuzzer,address,undefined $(CFLAGS) -pthread $(sort $^) $(LIBS_WORKER) -o $@

@@ -55,17 +55,18 @@ class Names(unittest.TestCase):
                     self.assertTrue(os.path.exists(os.path.join(ROOT, path)), f"{page} names {path}")
 
     def test_the_tour_names_every_stop_in_the_order_of_the_code(self):
-        toured = re.findall(r"^\| (\d+) \| `([\w./]+\.c)` \|", read("README.md"), re.M)
-        self.assertGreater(len(toured), 15)
-        stops = {}
-        for path in subprocess.run(["git", "ls-files", "*.c"], cwd=ROOT, capture_output=True, text=True,
-                                   check=True).stdout.split():
-            if found := re.search(r"Stop (\d+)", " ".join(read(path).split("\n", 3)[:2])):
-                stops[path] = found.group(1)
-        self.assertEqual([(path, n) for n, path in toured],
-                         sorted(stops.items(), key=lambda s: [p for _, p in toured].index(s[0])
-                                if s[0] in dict((p, n) for n, p in toured) else -1))
-        self.assertEqual([int(n) for n, _ in toured], sorted(int(n) for n, _ in toured))
+        toured = [(path, int(n)) for n, path in
+                  re.findall(r"^\| (\d+) \| `([\w./]+\.c)` \|", read("README.md"), re.M)]
+        self.assertEqual([n for _, n in toured], list(range(1, len(toured) + 1)))
+        sources = subprocess.run(["git", "ls-files", "*.c"], cwd=ROOT, capture_output=True, text=True, check=True)
+        says = {}
+        for path in sources.stdout.split():
+            opening = " ".join(read(path).split("*/", 1)[0].split())
+            if found := re.search(r" Stop (\d+); next: ([\w./]+\.c)", opening):
+                says[path] = (int(found.group(1)), found.group(2))
+        self.assertEqual({path: n for path, (n, _) in says.items()}, dict(toured))
+        for (path, _), (following, _) in zip(toured, toured[1:] + toured[:1]):
+            self.assertTrue(following.endswith(says[path][1]), f"{path} names {says[path][1]}, not {following}")
 
     def test_every_command_the_readme_gives_is_a_target(self):
         makefile = read("Makefile")
