@@ -1,26 +1,26 @@
 """Bad input anywhere is one typed error that names its cause, and everything else runs on."""
 import json
 import os
+import re
 import shutil
 import struct
 import tempfile
 import unittest
 
-from host import NOVEL, tandem, worker
+from host import NOVEL, ROOT, tandem, worker
 
 PROMPT = "The old house stood"
 
-# Refused until they exist; a parameter is honoured or refused, never ignored.
-REFUSED = {
-    "messages": [{"role": "user", "content": "x"}],
-    "guidance": {"mode": "regex", "schema": "a+"},
-    "response_format": {"type": "json_object"},
-    "draft_model": "m",
-    "num_draft_tokens": 4,
-    "prediction": {"type": "content", "content": "x"},
-    "speculative": True,
-    "tools": [],
-}
+def refused_parameters():
+    """(method, parameter) of all that docs/protocol.md lists as refused until it exists."""
+    with open(os.path.join(ROOT, "docs/protocol.md"), encoding="utf-8") as f:
+        sections = re.split(r"^### `(\S+)`$", f.read(), flags=re.M)[1:]
+    for method, text in zip(sections[::2], sections[1::2]):
+        _, _, refused = text.partition("Refused with -32602 until it exists:")
+        for names in re.findall(r"^- (`.*?) - ", refused, re.M):
+            for name in re.findall(r"`(\w+)`", names):
+                yield method, name
+
 
 OUT_OF_BOUNDS = {
     "max_tokens": (0, -1, 4097, 1.5, "5", True),
@@ -78,11 +78,16 @@ class BadRequests:
         self.assertEqual(error.data["did_you_mean"], "text")
 
     def test_parameters_that_do_not_exist_yet_are_refused_with_a_sentence(self):
-        for name, value in REFUSED.items():
-            params = {name: value} if name == "messages" else {name: value, "prompt": "x"}
-            error = self.refused("generate", -32602, model_id="m", **params)
+        whole = {"generate": {"prompt": "x"}, "load_model": {"local_path": NOVEL}, "tokenize": {"text": "x"},
+                 "check_draft": {"prompt": "x", "draft_tokens": [1]}}
+        n = 0
+        for method, name in refused_parameters():
+            params = {"model_id": "m", **whole.get(method, {}), name: ["not neutral"]}
+            error = self.refused(method, -32602, **params)
             self.assertGreater(len(error.message.split()), 3, error.message)
-            self.assertIn(name, error.message + str(error.data.get("path")))
+            self.assertIn(name, error.data["path"])
+            n += 1
+        self.assertGreater(n, 10)
 
     def test_methods_that_do_not_exist_yet_are_refused_with_a_sentence(self):
         for method, params in (("apply_chat_template", {"messages": [{"role": "user", "content": "x"}]}),

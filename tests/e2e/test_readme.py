@@ -74,6 +74,26 @@ class Names(unittest.TestCase):
             self.assertRegex(makefile, rf"(?m)^{target}:")
 
 
+class Page(unittest.TestCase):
+    def test_every_example_of_the_page_works(self):
+        """rpc.discover tells the same examples; what is refused until it exists has none that works."""
+        with tandem() as host:
+            host.load("novel-7m")
+            tried = 0
+            for method in host.call("rpc.discover")["methods"]:
+                name, example = method["name"], method["examples"][0]["params"]
+                if name in ("shutdown", "cancel"):
+                    continue
+                answer = host.answer(host.request(name, **example)).body
+                if "error" in answer:
+                    self.assertRegex(answer["error"]["message"], "not available|Model not loaded", name)
+                else:
+                    tried += 1
+            self.assertGreater(tried, 10)
+            for stream in list(host.streams.values()):
+                stream.wait()
+
+
 class Trace(unittest.TestCase):
     def test_trace_all_prints_a_requests_way_in_the_order_of_the_tour(self):
         environment = {**os.environ, "TRACE": "all"}
