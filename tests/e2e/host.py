@@ -67,13 +67,17 @@ class Stream:
             flat += chunk["tokens"] if "tokens" in chunk else [chunk]
         return flat
 
+    def generated(self):
+        """Without text that a stop string had held back, which comes as a tail of its own."""
+        return [t for t in self.tokens() if not t.get("is_tail")]
+
     @property
     def text(self):
         return "".join(t["token"] for t in self.tokens())
 
     @property
     def ids(self):
-        return [t["token_id"] for t in self.tokens()]
+        return [t["token_id"] for t in self.generated()]
 
     @property
     def stats(self):
@@ -348,7 +352,7 @@ class Host:
             assert methods.count("stream.stats") == 1, methods
             assert methods.index("stream.stats") > last_chunk, f"chunk after stats: {methods}"
         by_choice = {}
-        for t in stream.tokens():
+        for t in stream.generated():
             by_choice.setdefault(t.get("choice", 0), []).append(t["index"])
         for indexes in by_choice.values():
             assert indexes == list(range(len(indexes))), f"{stream.stream_id}: {indexes}"

@@ -64,7 +64,7 @@ class Drafts:
         result = self.check(stream.ids, temperature=0, logprobs=True)
         self.assertEqual([t["id"] for t in result["tokens"][:8]], stream.ids)
         self.assertEqual([t["logprob"] for t in result["tokens"][:8]],
-                         [t["logprob"] for t in stream.tokens()])
+                         [t["logprob"] for t in stream.generated()])
 
     def test_a_draft_of_65_tokens_or_of_unknown_ids_is_refused(self):
         self.assertEqual(self.error(draft_tokens=[5] * 65).code, -32602)

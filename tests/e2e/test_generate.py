@@ -98,7 +98,7 @@ class Parameters(unittest.TestCase):
     def test_log_probabilities_are_sorted_and_of_the_raw_distribution(self):
         stream = self.host.stream(prompt=PROMPT, temperature=1.3, seed=11, max_tokens=12,
                                   logprobs=True, top_logprobs=20)
-        for token in stream.tokens():
+        for token in stream.generated():
             top = [t["logprob"] for t in token["top_logprobs"]]
             self.assertEqual(len(top), 20)
             self.assertEqual(top, sorted(top, reverse=True))

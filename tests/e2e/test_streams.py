@@ -15,7 +15,7 @@ def requests(n):
 
 
 def heard(stream):
-    return stream.text, [(t["token_id"], t["logprob"]) for t in stream.tokens()], stream.finish_reason
+    return stream.text, [(t["token_id"], t["logprob"]) for t in stream.generated()], stream.finish_reason
 
 
 class TwoWorkers(unittest.TestCase):
