@@ -6,10 +6,10 @@
  * thread; no locks. Positions are dense: a sequence of length n holds 0..n-1. */
 #ifndef WORKER_MODEL_KV_H
 #define WORKER_MODEL_KV_H
+#include "protocol/err.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "protocol/err.h"
 
 #define KV_BLOCK_TOKENS 32
 
@@ -27,6 +27,11 @@ struct kv_seq {
 	int32_t *blocks; /* block ids; owned */
 	size_t n_blocks, cap_blocks;
 	size_t n_tokens; /* positions filled */
+	/* Length of the prompt being read into this sequence, set by the caller before its first
+	 * row; 0 = unknown. Only models whose rotary frequencies depend on the length of the text
+	 * look at it (longrope, dynamic NTK): they must know it before the first chunk, or chunked
+	 * and whole prompts would differ. */
+	size_t n_prompt;
 };
 
 /* At most max_bytes; memory is reserved, and touched only as blocks are used. */

@@ -9,9 +9,9 @@
  * the number of threads: bit for bit. */
 #ifndef WORKER_MODEL_MODEL_H
 #define WORKER_MODEL_MODEL_H
-#include <stdint.h>
 #include "protocol/err.h"
 #include "worker/model/kv.h"
+#include <stdint.h>
 
 struct tokenizer;
 struct pool; /* kernels/pool.h */
@@ -19,10 +19,10 @@ struct model;
 struct model_context;
 
 struct model_options {
-	const char *path;        /* folder or file; borrowed during model_open */
-	size_t context_length;   /* 0 = the model's own; larger than its own is refused */
-	const char *dtype;       /* NULL = as stored; else "float32" "float16" "bfloat16": refused
-	                            with a sentence where it cannot be honoured */
+	const char *path;      /* folder or file; borrowed during model_open */
+	size_t context_length; /* 0 = the model's own; larger than its own is refused */
+	const char *dtype;     /* NULL = as stored; else "float32" "float16" "bfloat16": refused
+				  with a sentence where it cannot be honoured */
 	enum kv_dtype kv_dtype;
 	/* Called now and then during the load with 0..1 and what is being done; may be NULL.
 	 * Returning false abandons the load with ERR_CANCELLED. */
@@ -42,14 +42,14 @@ struct model_info {
 	size_t vocab_size;     /* rows of the output matrix: length of a logits row */
 	size_t context_length; /* tokens */
 	size_t n_layers, n_heads, n_kv_heads, head_dim, dim, ffn_dim;
-	size_t weight_bytes;  /* mapped or resident */
+	size_t weight_bytes; /* mapped or resident */
 	size_t kv_bytes_per_token;
 };
 
 /* generation_config.json; absent values are NAN / -1. */
 struct model_defaults {
 	double temperature, top_p, top_k, min_p, typical_p, repetition_penalty;
-	int do_sample; /* 0: temperature defaults to 0; 1; -1 unknown */
+	int do_sample;   /* 0: temperature defaults to 0; 1; -1 unknown */
 	int32_t eos[16]; /* every id that ends a text (config and generation_config together) */
 	size_t n_eos;
 };
@@ -66,19 +66,20 @@ const struct tokenizer *model_tokenizer(const struct model *m);
 struct kv_pool *model_kv_pool(const struct model *m, size_t max_bytes, struct fault *f);
 
 /* Scratch for steps of at most max_rows rows; allocates once, model_forward never does.
- * One context is used by one thread at a time; pool is borrowed until it is freed. NULL with ERR_NOMEM in *f. */
-struct model_context *model_context_new(const struct model *m, struct pool *pool, size_t max_rows,
-	struct fault *f);
+ * One context is used by one thread at a time; pool is borrowed until it is freed. NULL with
+ * ERR_NOMEM in *f. */
+struct model_context *model_context_new(
+	const struct model *m, struct pool *pool, size_t max_rows, struct fault *f);
 void model_context_free(struct model_context *c);
 
 /* One row of a ragged step. Rows of one sequence are consecutive with rising positions,
  * starting at that sequence's current KV length; kv_reserve was called for them. */
 struct batch_row {
-	int32_t token;   /* 0 <= token < vocab_size, checked by the caller */
-	int32_t pos;     /* 0-based */
+	int32_t token; /* 0 <= token < vocab_size, checked by the caller */
+	int32_t pos;   /* 0-based */
 	struct kv_seq *seq;
-	bool prefill;     /* a prompt token (as opposed to a generated or drafted one): decides
-	                     which of the two row-exact multiply paths computes it */
+	bool prefill; /* a prompt token (as opposed to a generated or drafted one): decides
+			 which of the two row-exact multiply paths computes it */
 	bool want_logits;
 };
 

@@ -1,0 +1,20 @@
+/* arch.h - an architecture: how its config.json reads, where its tensors are, its maths.
+ *
+ * One file and one row in model.c per architecture. `configure` fills the decoder's numbers,
+ * `bind` its weights, `forward` is one step written against struct backend. What families
+ * have in common is in decoder.h (reading and binding) and arch_llama.h (the block). */
+#ifndef WORKER_MODEL_ARCH_H
+#define WORKER_MODEL_ARCH_H
+#include "worker/model/decoder.h"
+
+struct arch {
+	const char *model_types; /* of config.json, space-separated */
+	/* Read every field that matters; errors are recorded in c. */
+	void (*configure)(struct decoder *d, struct config *c);
+	/* Find every tensor; errors are recorded in w. */
+	void (*bind)(struct decoder *d, struct weights *w);
+	void (*forward)(const struct decoder *d, const struct backend *k, struct step *s);
+};
+
+extern const struct arch ARCH_LLAMA;
+#endif

@@ -1,0 +1,82 @@
+/* arch_llama.c - Llama 2 and 3 (arXiv:2307.09288, 2407.21783): RMSNorm, rotary positions,
+ * grouped queries, SwiGLU. The forward pass is shared by all pre-norm models. */
+#include "worker/model/arch_llama.h"
+
+static const struct decoder_presets PRESETS = {
+	.norm_eps = 1e-6,
+	.rope_theta = 10000,
+};
+
+static void configure(struct decoder *d, struct config *c)
+{
+	decoder_configure(d, c, &PRESETS);
+	decoder_configure_rope(d, c, 0, NULL, &PRESETS);
+	decoder_configure_windows(d, c, 0, NULL, NULL);
+	d->qkv_bias = d->o_bias = config_bool_or(c, "attention_bias", false) ? WITH_BIAS : NO_BIAS;
+	d->ffn_bias = config_bool_or(c, "mlp_bias", false) ? WITH_BIAS : NO_BIAS;
+}
+
+void llama_bind_layer(struct decoder *d, struct weights *w, size_t i)
+{
+	struct layer *l = &d->layers[i];
+
+	l->attn_norm =
+		weights_rms_norm(w, d->dim, d->norm_eps, "model.layers.%zu.input_layernorm", i);
+	decoder_bind_attention(d, w, i);
+	l->ffn_norm = weights_rms_norm(
+		w, d->dim, d->norm_eps, "model.layers.%zu.post_attention_layernorm", i);
+}
+
+void llama_bind(struct decoder *d, struct weights *w)
+{
+	decoder_bind_ends(d, w);
+	for (size_t i = 0; i < d->n_layers; i++) {
+		llama_bind_layer(d, w, i);
+		decoder_bind_ffn(d, w, i);
+	}
+}
+
+static void attention_block(
+	const struct decoder *d, const struct layer *l, const struct backend *k, struct step *s)
+{
+	const struct projection qkv[] = { { &l->q, ACT_Q }, { &l->k, ACT_K }, { &l->v, ACT_V } };
+	const struct projection out = { &l->o, ACT_Y };
+
+	k->norm(s, ACT_N, ACT_X, &l->attn_norm);
+	k->project(s, ACT_N, qkv, 3);
+	if (l->q_norm.n > 0) {
+		k->norm(s, ACT_Q, ACT_Q, &l->q_norm);
+		k->norm(s, ACT_K, ACT_K, &l->k_norm);
+	}
+	if (l->rope != ROPE_NONE) {
+		k->rope(s, ACT_Q, (size_t)l->rope);
+		k->rope(s, ACT_K, (size_t)l->rope);
+	}
+	k->attend(s, &l->attention);
+	k->project(s, ACT_Q, &out, 1);
+	k->add(s, ACT_X, ACT_Y, d->residual_scale);
+}
+
+static void ffn_block(
+	const struct decoder *d, const struct layer *l, const struct backend *k, struct step *s)
+{
+	k->norm(s, ACT_N, ACT_X, &l->ffn_norm);
+	if (l->experts.n_experts > 0)
+		k->experts(s, ACT_Y, ACT_N, &l->experts);
+	else
+		k->ffn(s, ACT_Y, ACT_N, &l->ffn);
+	k->add(s, ACT_X, ACT_Y, d->residual_scale);
+}
+
+void llama_forward(const struct decoder *d, const struct backend *k, struct step *s)
+{
+	k->embed(s, ACT_X, &d->embedding);
+	for (size_t i = 0; i < d->n_layers; i++) {
+		attention_block(d, &d->layers[i], k, s);
+		ffn_block(d, &d->layers[i], k, s);
+	}
+	k->norm(s, ACT_N, ACT_X, &d->final_norm);
+	k->logits(s, ACT_N, &d->head);
+}
+
+const struct arch ARCH_LLAMA = { "llama", configure, llama_bind, llama_forward };

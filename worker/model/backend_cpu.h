@@ -1,0 +1,103 @@
+/* backend_cpu.h - what the files of the CPU backend share: one step's rows and scratch.
+ *
+ * Rows are kept with the prefill rows first, so that either multiply path sees one run of
+ * rows; nothing depends on the order otherwise. All memory is laid out by step_new. */
+#ifndef WORKER_MODEL_BACKEND_CPU_H
+#define WORKER_MODEL_BACKEND_CPU_H
+#include "kernels/gemm.h"
+#include "kernels/kernels.h"
+#include "kernels/pool.h"
+#include "worker/model/decoder.h"
+#include "worker/model/model.h"
+
+#define CPU_SHAPES_MAX   32
+#define CPU_PRODUCTS_MAX 4
+#define CPU_PIECE_ROWS   32 /* query rows of one attention task */
+
+struct step_row {
+	int32_t token, pos;
+	struct kv_seq *seq;
+	int32_t wanted; /* row of the logits, or -1 */
+};
+
+/* Consecutive rows of one sequence: the unit attention is split into. */
+struct piece {
+	size_t begin, n_rows;
+};
+
+/* A shape of OpenBLAS call, and whether it was seen to be row-exact on this machine. */
+struct panel_shape {
+	size_t n_in, n_outs;
+	bool exact;
+};
+
+struct step {
+	const struct decoder *d;
+	struct pool *pool;
+	struct kernels k;
+	size_t max_rows;
+	size_t n_rows, n_prefill, n_wanted;
+	struct step_row *rows; /* [max_rows] */
+	struct piece *pieces;  /* [max_rows] */
+	size_t n_pieces;
+	float *logits;
+
+	float *acts[ACT_COUNT]; /* [max_rows][width] */
+	size_t widths[ACT_COUNT];
+	float *gate, *hidden; /* [max_rows][widest FFN] */
+	float *gathered;      /* [max_rows][dim], rows picked out */
+	float *expert_out;    /* [max_rows][dim] */
+	float *router;        /* [max_rows][n_experts] */
+	int32_t *picks;       /* [max_rows][n_experts_used] expert ids */
+	float *pick_weights;  /* [max_rows][n_experts_used] */
+	int32_t *expert_rows; /* [max_rows] */
+	float *expert_scales; /* [max_rows] */
+	float *cos, *sin;     /* [n_ropes][max_rows][rope_half] */
+	size_t rope_half;
+
+	float *scratch; /* [n_threads][scratch_floats] */
+	size_t scratch_floats;
+	const void **blocks; /* [n_threads][2][max_blocks] */
+	size_t max_blocks;
+	struct panel_shape shapes[CPU_SHAPES_MAX];
+	size_t n_shapes;
+	void *arena; /* owns all of the above */
+};
+
+/* out[r] = W x[r] + bias for n_rows rows, the first n_prefill of them prompt rows. */
+struct product {
+	const struct matrix *matrix;
+	const float *x; /* [n_rows][x_stride] */
+	size_t x_stride, n_rows, n_prefill;
+	float *out; /* [n_rows][out_stride] */
+	size_t out_stride;
+};
+
+struct step *cpu_step_new(
+	const struct decoder *d, size_t max_rows, struct pool *pool, struct fault *f);
+void cpu_step_free(struct step *s);
+
+/* At most CPU_PRODUCTS_MAX products as one job of the pool. */
+void cpu_multiply(struct step *s, const struct product *p, size_t n);
+/* Floats of scratch a thread needs for a product of this depth. */
+size_t cpu_multiply_scratch(size_t n_in);
+/* May prompt rows meet this matrix in OpenBLAS? Tried once per shape by cpu_try_panels. */
+bool cpu_takes_panels(const struct step *s, const struct matrix *m);
+void cpu_try_panels(struct step *s, const struct matrix *m);
+/* Is there a way to compute with this type? */
+bool cpu_can_multiply(enum dtype t);
+/* One row of a matrix as float32. */
+void cpu_widen_row(const struct kernels *k, const struct matrix *m, size_t row, float *out);
+
+void cpu_attend(struct step *s, const struct attention *a);
+size_t cpu_attend_scratch(const struct decoder *d);
+
+void cpu_ffn(struct step *s, enum act out, enum act in, const struct ffn *w);
+void cpu_experts(struct step *s, enum act out, enum act in, const struct experts *w);
+
+/* Run fn over rows [begin, end) of the step, on several threads if n_floats a row make that
+ * worth it. */
+typedef void cpu_rows_fn(struct step *s, void *arg, size_t begin, size_t end);
+void cpu_each_rows(struct step *s, cpu_rows_fn *fn, void *arg, size_t n_rows, size_t n_floats);
+float *cpu_scratch(struct step *s, size_t thread);
+#endif

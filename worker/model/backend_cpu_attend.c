@@ -1,0 +1,120 @@
+/* backend_cpu_attend.c - K and V into the paged cache, and attention over it. */
+#include "kernels/attention.h"
+#include "worker/model/backend_cpu.h"
+#include <assert.h>
+#include <string.h>
+
+static_assert(ATTEND_TILE == KV_BLOCK_TOKENS, "a tile of attention is a block of the cache");
+
+static enum dtype kv_type(const struct step_row *r)
+{
+	switch (kv_pool_shape(r->seq->pool)->dtype) {
+	case KV_F32: return DTYPE_F32;
+	case KV_F16: return DTYPE_F16;
+	case KV_BF16: return DTYPE_BF16;
+	}
+	return DTYPE_F32;
+}
+
+static size_t type_bytes(enum dtype t)
+{
+	return t == DTYPE_F32 ? 4 : 2;
+}
+
+static void store_row(const struct kernels *k, void *plane, const struct step_row *r,
+	const float *x, size_t width)
+{
+	enum dtype t = kv_type(r);
+	size_t at = (size_t)r->pos % KV_BLOCK_TOKENS;
+	uint8_t *out = (uint8_t *)plane + at * width * type_bytes(t);
+
+	if (t == DTYPE_F32)
+		memcpy(out, x, width * sizeof *x);
+	else if (t == DTYPE_F16)
+		k->f16_from_f32(out, x, width);
+	else
+		k->bf16_from_f32(out, x, width);
+}
+
+static void store_rows(struct step *s, void *arg, size_t begin, size_t end)
+{
+	const struct attention *a = arg;
+	size_t width = s->widths[ACT_K];
+
+	for (size_t i = begin; i < end; i++) {
+		const struct step_row *r = &s->rows[i];
+		int32_t block = r->seq->blocks[r->pos / KV_BLOCK_TOKENS];
+		store_row(&s->k, kv_block_k(r->seq->pool, block, a->layer), r,
+			s->acts[ACT_K] + i * width, width);
+		store_row(&s->k, kv_block_v(r->seq->pool, block, a->layer), r,
+			s->acts[ACT_V] + i * width, width);
+	}
+}
+
+struct attend_job {
+	struct step *s;
+	const struct attention *a;
+};
+
+/* Each piece of rows reads its sequence's blocks from the first any of them sees. */
+static void point_at_blocks(const struct kv_seq *seq, size_t layer, size_t first_pos,
+	size_t end_pos, const void **k, const void **v)
+{
+	size_t end = (end_pos + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS;
+
+	for (size_t b = first_pos / KV_BLOCK_TOKENS; b < end; b++) {
+		k[b] = kv_block_k(seq->pool, seq->blocks[b], layer);
+		v[b] = kv_block_v(seq->pool, seq->blocks[b], layer);
+	}
+}
+
+static void run_task(void *arg, size_t task, size_t thread)
+{
+	const struct attend_job *j = arg;
+	struct step *s = j->s;
+	const struct decoder *d = s->d;
+	const struct piece *piece = &s->pieces[task / d->n_kv_heads];
+	const struct step_row *first = &s->rows[piece->begin];
+	size_t head = task % d->n_kv_heads, n_group = d->n_heads / d->n_kv_heads;
+	const void **k = s->blocks + thread * 2 * s->max_blocks, **v = k + s->max_blocks;
+	struct attend_row rows[CPU_PIECE_ROWS];
+	struct attend a = {
+		.rows = rows,
+		.n_rows = piece->n_rows,
+		.n_group = n_group,
+		.head_dim = d->head_dim,
+		.k = k,
+		.v = v,
+		.kv_type = kv_type(first),
+		.kv_stride = decoder_kv_width(d),
+		.kv_offset = head * d->head_dim,
+		.scale = j->a->scale,
+		.softcap = j->a->softcap,
+		.sinks = j->a->sinks ? j->a->sinks + head * n_group : NULL,
+	};
+
+	for (size_t i = 0; i < piece->n_rows; i++) {
+		size_t end = (size_t)first[i].pos + 1;
+		float *q = s->acts[ACT_Q] + (piece->begin + i) * s->widths[ACT_Q] +
+			   head * n_group * d->head_dim;
+		bool cut = j->a->window > 0 && end > j->a->window;
+		rows[i] = (struct attend_row) { q, q, cut ? end - j->a->window : 0, end };
+	}
+	point_at_blocks(first->seq, j->a->layer, rows[0].begin, rows[piece->n_rows - 1].end, k, v);
+	attend(&s->k, &a, cpu_scratch(s, thread));
+}
+
+size_t cpu_attend_scratch(const struct decoder *d)
+{
+	return attend_scratch(CPU_PIECE_ROWS, d->n_heads / d->n_kv_heads, d->head_dim);
+}
+
+void cpu_attend(struct step *s, const struct attention *a)
+{
+	struct attend_job job = { s, a };
+	struct attention copy = *a;
+
+	/* All rows' K and V first: a row may see others of this very step. */
+	cpu_each_rows(s, store_rows, &copy, s->n_rows, 2 * s->widths[ACT_K]);
+	pool_run(s->pool, run_task, &job, s->n_pieces * s->d->n_kv_heads);
+}

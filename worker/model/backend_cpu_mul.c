@@ -1,0 +1,173 @@
+/* backend_cpu_mul.c - products of activations and weights, on two row-exact paths.
+ *
+ * Prompt rows go through OpenBLAS in panels of one fixed shape, generated and drafted rows
+ * through our own kernels, which read the weights once for all of them. Work is split by
+ * output columns: never by the depth of a sum. */
+#include "worker/model/backend_cpu.h"
+#include <assert.h>
+#include <string.h>
+
+/* A chunk below this many multiply-adds is not worth handing to another thread. */
+#define CHUNK_WORK ((size_t)1 << 17)
+
+bool cpu_can_multiply(enum dtype t)
+{
+	return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16;
+}
+
+size_t cpu_multiply_scratch(size_t n_in)
+{
+	return gemm_scratch(n_in);
+}
+
+void cpu_widen_row(const struct kernels *k, const struct matrix *m, size_t row, float *out)
+{
+	const uint8_t *data = (const uint8_t *)m->data + row * m->row_bytes;
+
+	if (m->dtype == DTYPE_F32)
+		memcpy(out, data, m->n_in * sizeof *out);
+	else if (m->dtype == DTYPE_F16)
+		k->f32_from_f16(out, data, m->n_in);
+	else
+		k->f32_from_bf16(out, data, m->n_in);
+}
+
+/* One product's rows of one kind. */
+struct part {
+	const struct product *p;
+	bool panels; /* through OpenBLAS */
+	size_t row, n_rows;
+	size_t first_chunk, n_chunks;
+};
+
+struct mul_job {
+	struct step *s;
+	struct part parts[2 * CPU_PRODUCTS_MAX];
+	size_t n_parts, n_chunks;
+};
+
+static void multiply_own(const struct kernels *k, const struct matrix *m, const struct mul *a)
+{
+	if (m->dtype == DTYPE_F32)
+		k->mul_f32(a);
+	else if (m->dtype == DTYPE_F16)
+		k->mul_f16(a);
+	else
+		k->mul_bf16(a);
+}
+
+static void add_bias(const struct kernels *k, const struct part *part, const struct mul *a)
+{
+	const float *bias = part->p->matrix->bias;
+
+	if (!bias)
+		return;
+	for (size_t r = 0; r < a->n_rows; r++) {
+		float *out = a->out + r * a->out_stride + a->o_begin;
+		k->add(out, out, bias + a->o_begin, a->o_end - a->o_begin);
+	}
+}
+
+static void run_part(struct step *s, const struct part *part, size_t chunk, size_t thread)
+{
+	const struct product *p = part->p;
+	const struct matrix *m = p->matrix;
+	size_t n_units = (m->n_out + GEMM_OUTS - 1) / GEMM_OUTS;
+	struct mul a = {
+		.x = p->x + part->row * p->x_stride,
+		.n_rows = part->n_rows,
+		.x_stride = p->x_stride,
+		.w = m->data,
+		.n_in = m->n_in,
+		.w_stride = m->row_bytes,
+		.out = p->out + part->row * p->out_stride,
+		.out_stride = p->out_stride,
+	};
+
+	pool_range(n_units, part->n_chunks, chunk, &a.o_begin, &a.o_end);
+	a.o_begin *= GEMM_OUTS;
+	a.o_end *= GEMM_OUTS;
+	if (a.o_end > m->n_out)
+		a.o_end = m->n_out;
+	if (part->panels)
+		gemm_panel(&s->k, m->dtype, &a, cpu_scratch(s, thread));
+	else
+		multiply_own(&s->k, m, &a);
+	add_bias(&s->k, part, &a);
+}
+
+static void run_chunk(void *arg, size_t chunk, size_t thread)
+{
+	struct mul_job *j = arg;
+
+	for (size_t i = 0; i < j->n_parts; i++) {
+		const struct part *part = &j->parts[i];
+		if (chunk - part->first_chunk < part->n_chunks)
+			run_part(j->s, part, chunk - part->first_chunk, thread);
+	}
+}
+
+static void add_part(struct mul_job *j, struct part part)
+{
+	const struct matrix *m = part.p->matrix;
+	size_t n_units = (m->n_out + GEMM_OUTS - 1) / GEMM_OUTS;
+	size_t work = part.n_rows * m->n_in * GEMM_OUTS;
+
+	if (part.n_rows == 0 || m->n_out == 0)
+		return;
+	part.first_chunk = j->n_chunks;
+	part.n_chunks = pool_chunks(j->s->pool, n_units, CHUNK_WORK / work + 1);
+	j->n_chunks += part.n_chunks;
+	j->parts[j->n_parts++] = part;
+}
+
+static const struct panel_shape *find_shape(const struct step *s, size_t n_in, size_t n_outs)
+{
+	for (size_t i = 0; i < s->n_shapes; i++)
+		if (s->shapes[i].n_in == n_in && s->shapes[i].n_outs == n_outs)
+			return &s->shapes[i];
+	return NULL;
+}
+
+static void try_shape(struct step *s, size_t n_in, size_t n_outs)
+{
+	if (find_shape(s, n_in, n_outs) || s->n_shapes == CPU_SHAPES_MAX)
+		return;
+	bool exact = gemm_is_row_exact(n_in, n_outs, cpu_scratch(s, 0));
+	s->shapes[s->n_shapes++] = (struct panel_shape) { n_in, n_outs, exact };
+}
+
+void cpu_try_panels(struct step *s, const struct matrix *m)
+{
+	if (m->data && m->n_out >= GEMM_OUTS)
+		try_shape(s, m->n_in, GEMM_OUTS);
+	if (m->data && m->n_out % GEMM_OUTS > 0)
+		try_shape(s, m->n_in, m->n_out % GEMM_OUTS);
+}
+
+bool cpu_takes_panels(const struct step *s, const struct matrix *m)
+{
+	size_t rest = m->n_out % GEMM_OUTS;
+	const struct panel_shape *whole = find_shape(s, m->n_in, GEMM_OUTS);
+	const struct panel_shape *last = find_shape(s, m->n_in, rest);
+
+	return (m->n_out < GEMM_OUTS || (whole && whole->exact)) &&
+	       (rest == 0 || (last && last->exact));
+}
+
+void cpu_multiply(struct step *s, const struct product *p, size_t n)
+{
+	struct mul_job job = { .s = s };
+
+	assert(n <= CPU_PRODUCTS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		bool panels = cpu_takes_panels(s, p[i].matrix);
+		size_t n_own = p[i].n_rows - p[i].n_prefill;
+		add_part(&job, (struct part) { &p[i], panels, 0, p[i].n_prefill, 0, 0 });
+		add_part(&job, (struct part) { &p[i], false, p[i].n_prefill, n_own, 0, 0 });
+	}
+	if (job.n_chunks == 1)
+		run_chunk(&job, 0, 0);
+	else
+		pool_run(s->pool, run_chunk, &job, job.n_chunks);
+}

@@ -1,0 +1,142 @@
+/* backend_cpu_step.c - the CPU backend's memory: one arena per context, laid out once. */
+#include "protocol/mem.h"
+#include "worker/model/backend_cpu.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT 64
+
+/* Two passes over the same list: the first, without memory, adds up what the second hands
+ * out. A size that overflows turns into SIZE_MAX and fails the allocation. */
+struct arena {
+	uint8_t *base; /* NULL while measuring */
+	size_t n_bytes;
+	bool overflow;
+};
+
+static void *take(struct arena *a, size_t n, size_t m, size_t n_bytes)
+{
+	size_t total, at = a->n_bytes;
+
+	if (!mem_mul(n, m, &total) || !mem_mul(total, n_bytes, &total) ||
+		!mem_add(total, ALIGNMENT - 1, &total) ||
+		!mem_add(at, total & ~(size_t)(ALIGNMENT - 1), &a->n_bytes))
+		a->overflow = true;
+	return a->base && !a->overflow ? a->base + at : NULL;
+}
+
+static size_t widest_ffn(const struct decoder *d)
+{
+	return d->ffn_dim > d->expert_dim ? d->ffn_dim : d->expert_dim;
+}
+
+static void lay_out(struct step *s, struct arena *a)
+{
+	const struct decoder *d = s->d;
+	size_t n = s->max_rows, n_threads = pool_threads(s->pool);
+
+	for (int i = 0; i < ACT_COUNT; i++)
+		s->acts[i] = take(a, n, s->widths[i], sizeof(float));
+	s->rows = take(a, n, 1, sizeof *s->rows);
+	s->pieces = take(a, n, 1, sizeof *s->pieces);
+	s->gate = take(a, n, widest_ffn(d), sizeof(float));
+	s->hidden = take(a, n, widest_ffn(d), sizeof(float));
+	s->gathered = take(a, n, d->dim, sizeof(float));
+	s->cos = take(a, n * DECODER_ROPES_MAX, s->rope_half, sizeof(float));
+	s->sin = take(a, n * DECODER_ROPES_MAX, s->rope_half, sizeof(float));
+	s->scratch = take(a, n_threads, s->scratch_floats, sizeof(float));
+	s->blocks = take(a, n_threads * 2, s->max_blocks, sizeof *s->blocks);
+	if (d->n_experts == 0)
+		return;
+	s->expert_out = take(a, n, d->dim, sizeof(float));
+	s->router = take(a, n, d->n_experts, sizeof(float));
+	s->picks = take(a, n, d->n_experts_used, sizeof *s->picks);
+	s->pick_weights = take(a, n, d->n_experts_used, sizeof(float));
+	s->expert_rows = take(a, n, 1, sizeof *s->expert_rows);
+	s->expert_scales = take(a, n, 1, sizeof(float));
+}
+
+static void measure(struct step *s)
+{
+	const struct decoder *d = s->d;
+	size_t depths[] = { d->dim, decoder_q_width(d), d->ffn_dim, d->expert_dim };
+
+	for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+		size_t floats = cpu_multiply_scratch(depths[i]);
+		if (depths[i] > 0 && floats > s->scratch_floats)
+			s->scratch_floats = floats;
+	}
+	if (cpu_attend_scratch(d) > s->scratch_floats)
+		s->scratch_floats = cpu_attend_scratch(d);
+	s->scratch_floats = (s->scratch_floats + 15) & ~(size_t)15;
+	s->widths[ACT_X] = s->widths[ACT_N] = s->widths[ACT_Y] = d->dim;
+	s->widths[ACT_Q] = decoder_q_width(d);
+	s->widths[ACT_K] = s->widths[ACT_V] = decoder_kv_width(d);
+	s->max_blocks = d->context_length / KV_BLOCK_TOKENS + 1;
+	for (size_t i = 0; i < d->n_ropes; i++)
+		if (d->ropes[i].n_rot / 2 > s->rope_half)
+			s->rope_half = d->ropes[i].n_rot / 2;
+}
+
+static void try_ffn(struct step *s, const struct ffn *f)
+{
+	cpu_try_panels(s, &f->gate);
+	cpu_try_panels(s, &f->up);
+	cpu_try_panels(s, &f->down);
+}
+
+static void try_shapes(struct step *s)
+{
+	for (size_t i = 0; i < s->d->n_layers; i++) {
+		const struct layer *l = &s->d->layers[i];
+		cpu_try_panels(s, &l->q);
+		cpu_try_panels(s, &l->k);
+		cpu_try_panels(s, &l->v);
+		cpu_try_panels(s, &l->o);
+		try_ffn(s, &l->ffn);
+		cpu_try_panels(s, &l->experts.router);
+		if (l->experts.n_experts > 0)
+			try_ffn(s, &l->experts.experts[0]);
+	}
+}
+
+struct step *cpu_step_new(
+	const struct decoder *d, size_t max_rows, struct pool *pool, struct fault *f)
+{
+	struct step *s = xcalloc(1, sizeof *s);
+	struct arena a = { 0 };
+	unsigned mask;
+
+	s->d = d;
+	s->pool = pool;
+	s->max_rows = max_rows;
+	if (!kernels_parse_mask(getenv("KERNELS_MASK"), &mask)) {
+		fault_set(f, ERR_RUNTIME, "KERNELS_MASK names an instruction set we do not know");
+		free(s);
+		return NULL;
+	}
+	kernels_select(&s->k, mask);
+	gemm_init();
+	measure(s);
+	lay_out(s, &a);
+	a.base = a.overflow ? NULL : mem_try(a.n_bytes + ALIGNMENT);
+	if (!a.base) {
+		fault_set(f, ERR_NOMEM, "no memory for steps of %zu rows", max_rows);
+		free(s);
+		return NULL;
+	}
+	s->arena = a.base;
+	a.base += -(uintptr_t)a.base & (ALIGNMENT - 1);
+	a.n_bytes = 0;
+	lay_out(s, &a);
+	try_shapes(s);
+	return s;
+}
+
+void cpu_step_free(struct step *s)
+{
+	if (!s)
+		return;
+	free(s->arena);
+	free(s);
+}

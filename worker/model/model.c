@@ -1,0 +1,288 @@
+/* model.c - a loaded model, and one ragged step through it. Stop 14; next: arch_llama.c */
+#include "worker/model/model.h"
+#include "protocol/mem.h"
+#include "worker/model/arch.h"
+#include "worker/model/defaults.h"
+#include "worker/model/format.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A new architecture or file format is a row here and a file of its own. */
+static const struct arch *const ARCHES[] = {
+	&ARCH_LLAMA,
+};
+static const struct format *const FORMATS[] = {
+	&FORMAT_HF_FOLDER,
+};
+
+struct model {
+	struct model_info info;
+	struct model_defaults defaults;
+	char *path;         /* real path */
+	char *architecture; /* model_type */
+	struct model_files files;
+	struct weights weights;
+	struct decoder decoder;
+	const struct arch *arch;
+	enum kv_dtype kv_dtype;
+};
+
+struct model_context {
+	const struct model *model;
+	const struct backend *backend;
+	struct step *step;
+	size_t max_rows;
+};
+
+void model_files_close(struct model_files *m)
+{
+	tokenizer_free(m->tokenizer);
+	tensor_source_close(m->tensors);
+	config_free(m->generation);
+	config_free(m->config);
+	*m = (struct model_files) { 0 };
+}
+
+static int report(
+	const struct model_options *opt, double fraction, const char *stage, struct fault *f)
+{
+	if (opt->progress && !opt->progress(opt->progress_arg, fraction, stage))
+		return fault_set(f, ERR_CANCELLED, "the load was cancelled");
+	return 0;
+}
+
+static bool names(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *at = list; n > 0 && (at = strstr(at, word)); at += n)
+		if ((at == list || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
+			return true;
+	return false;
+}
+
+static int find_arch(struct model *m, struct fault *f)
+{
+	struct config *c = m->files.config;
+	const char *type = config_str(c, "model_type");
+	int rc = config_status(c, f);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < sizeof ARCHES / sizeof *ARCHES; i++)
+		if (names(ARCHES[i]->model_types, type))
+			m->arch = ARCHES[i];
+	m->architecture = xstrdup(type);
+	if (!m->arch)
+		return fault_set(f, ERR_MODEL_LOAD,
+			"%s: model_type: architecture \"%s\" is not supported", config_where(c),
+			type);
+	return 0;
+}
+
+static int open_files(struct model *m, const char *path, struct fault *f)
+{
+	m->path = realpath(path, NULL);
+	if (!m->path)
+		return fault_set(f, ERR_MODEL_LOAD, "%s: %s", path, strerror(errno));
+	for (size_t i = 0; i < sizeof FORMATS / sizeof *FORMATS; i++)
+		if (FORMATS[i]->recognises(m->path))
+			return FORMATS[i]->open(m->path, &m->files, f);
+	return fault_set(
+		f, ERR_MODEL_LOAD, "%s: not a model folder or a weights file known here", path);
+}
+
+static int set_context_length(struct model *m, size_t wanted, struct fault *f)
+{
+	if (wanted > m->decoder.context_length)
+		return fault_set(f, ERR_MODEL_LOAD,
+			"context_length %zu is more than the model's own %zu", wanted,
+			m->decoder.context_length);
+	if (wanted > 0)
+		m->decoder.context_length = wanted;
+	return 0;
+}
+
+/* Products are exact in float32 whatever the weights are stored as, so float32 can be
+ * promised for all; a narrower type only if it is what is stored. */
+static int check_dtype(const struct model *m, const char *wanted, struct fault *f)
+{
+	const char *stored = m->weights.dtype ? m->weights.dtype : "float32";
+
+	if (!wanted || strcmp(wanted, "float32") == 0 || strcmp(wanted, stored) == 0)
+		return 0;
+	return fault_set(f, ERR_MODEL_LOAD,
+		"dtype \"%s\" cannot be honoured: the weights are stored as %s", wanted, stored);
+}
+
+static size_t kv_element_bytes(enum kv_dtype t)
+{
+	return t == KV_F32 ? 4 : 2;
+}
+
+static void fill_info(struct model *m)
+{
+	const struct decoder *d = &m->decoder;
+
+	m->info = (struct model_info) {
+		.architecture = m->architecture,
+		.format = m->files.format,
+		.dtype = m->weights.dtype ? m->weights.dtype : "float32",
+		.quantization = "none",
+		.tokenizer_type = tokenizer_kind(m->files.tokenizer),
+		.path = m->path,
+		.parameter_count = m->weights.n_parameters,
+		.vocab_size = d->vocab_size,
+		.context_length = d->context_length,
+		.n_layers = d->n_layers,
+		.n_heads = d->n_heads,
+		.n_kv_heads = d->n_kv_heads,
+		.head_dim = d->head_dim,
+		.dim = d->dim,
+		.ffn_dim = d->ffn_dim,
+		.weight_bytes = m->weights.n_bytes + m->weights.n_owned_bytes,
+		.kv_bytes_per_token =
+			2 * d->n_layers * decoder_kv_width(d) * kv_element_bytes(m->kv_dtype),
+	};
+}
+
+static int load(struct model *m, const struct model_options *opt, struct fault *f)
+{
+	struct model_files *files = &m->files;
+	int rc;
+
+	if ((rc = report(opt, 0, "opening", f)) < 0 || (rc = open_files(m, opt->path, f)) < 0 ||
+		(rc = find_arch(m, f)) < 0)
+		return rc;
+	m->arch->configure(&m->decoder, files->config);
+	if ((rc = defaults_read(&m->defaults, files->config, files->generation, f)) < 0 ||
+		(rc = config_finish(files->config, f)) < 0 ||
+		(rc = set_context_length(m, opt->context_length, f)) < 0 ||
+		(rc = report(opt, 0.5, "weights", f)) < 0)
+		return rc;
+	weights_init(&m->weights, files->tensors, f);
+	m->arch->bind(&m->decoder, &m->weights);
+	m->weights.fault = NULL; /* the caller's, gone after this call */
+	if (m->weights.rc < 0)
+		return m->weights.rc;
+	if ((rc = check_dtype(m, opt->dtype, f)) < 0)
+		return rc;
+	m->kv_dtype = opt->kv_dtype;
+	fill_info(m);
+	return report(opt, 1, "ready", f);
+}
+
+int model_open(const struct model_options *opt, struct model **out, struct fault *f)
+{
+	struct model *m = xcalloc(1, sizeof *m);
+	int rc = load(m, opt, f);
+
+	if (rc < 0)
+		model_close(m);
+	else
+		*out = m;
+	return rc;
+}
+
+void model_close(struct model *m)
+{
+	if (!m)
+		return;
+	decoder_release(&m->decoder);
+	weights_release(&m->weights);
+	model_files_close(&m->files);
+	free(m->architecture);
+	free(m->path);
+	free(m);
+}
+
+const struct model_info *model_info(const struct model *m)
+{
+	return &m->info;
+}
+
+const struct model_defaults *model_defaults(const struct model *m)
+{
+	return &m->defaults;
+}
+
+const struct tokenizer *model_tokenizer(const struct model *m)
+{
+	return m->files.tokenizer;
+}
+
+struct kv_pool *model_kv_pool(const struct model *m, size_t max_bytes, struct fault *f)
+{
+	const struct kv_shape shape = {
+		.n_layers = m->decoder.n_layers,
+		.n_kv_heads = m->decoder.n_kv_heads,
+		.head_dim = m->decoder.head_dim,
+		.dtype = m->kv_dtype,
+	};
+
+	return kv_pool_new(&shape, max_bytes, f);
+}
+
+struct model_context *model_context_new(
+	const struct model *m, struct pool *pool, size_t max_rows, struct fault *f)
+{
+	struct model_context *c = xcalloc(1, sizeof *c);
+
+	c->model = m;
+	c->backend = &BACKEND_CPU;
+	c->max_rows = max_rows;
+	c->step = c->backend->step_new(&m->decoder, max_rows, pool, f);
+	if (c->step)
+		return c;
+	free(c);
+	return NULL;
+}
+
+void model_context_free(struct model_context *c)
+{
+	if (!c)
+		return;
+	c->backend->step_free(c->step);
+	free(c);
+}
+
+/* The caller's promises about rows; a broken one must not reach memory. */
+static int check_rows(
+	const struct model_context *c, const struct batch_row *rows, size_t n_rows, struct fault *f)
+{
+	const struct decoder *d = &c->model->decoder;
+
+	if (n_rows > c->max_rows)
+		return fault_set(
+			f, ERR_GENERATION, "a step of %zu rows where %zu fit", n_rows, c->max_rows);
+	for (size_t i = 0, n_before = 0; i < n_rows; i++) {
+		const struct batch_row *r = &rows[i];
+		n_before = i > 0 && rows[i - 1].seq == r->seq ? n_before + 1 : 0;
+		size_t pos = r->seq->n_tokens + n_before;
+		if (r->token < 0 || (size_t)r->token >= d->vocab_size)
+			return fault_set(f, ERR_GENERATION,
+				"token %d is outside the vocabulary of %zu", r->token,
+				d->vocab_size);
+		if (r->pos < 0 || (size_t)r->pos != pos || pos >= d->context_length ||
+			pos / KV_BLOCK_TOKENS >= r->seq->n_blocks)
+			return fault_set(
+				f, ERR_GENERATION, "no room for a row at position %d", r->pos);
+	}
+	return 0;
+}
+
+int model_forward(struct model_context *c, const struct batch_row *rows, size_t n_rows,
+	float *logits, struct fault *f)
+{
+	int rc = check_rows(c, rows, n_rows, f);
+
+	if (rc < 0 || n_rows == 0)
+		return rc;
+	c->backend->begin(c->step, rows, n_rows, logits);
+	c->model->arch->forward(&c->model->decoder, c->backend, c->step);
+	for (size_t i = 0; i < n_rows; i++)
+		rows[i].seq->n_tokens++;
+	return 0;
+}

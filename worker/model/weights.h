@@ -1,0 +1,57 @@
+/* weights.h - tensors by name, checked against the shape an architecture expects.
+ *
+ * Matrices stay where they are, in the mapping, as views; small vectors (norms, biases) are
+ * widened to float32 into memory this struct owns, and so are the few matrices whose stored
+ * order is not ours. Errors are sticky and name the tensor, so that binding is a straight
+ * line with one check at its end. */
+#ifndef WORKER_MODEL_WEIGHTS_H
+#define WORKER_MODEL_WEIGHTS_H
+#include "worker/model/backend.h"
+#include "worker/model/config.h"
+#include "worker/model/tensor_source.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct weights {
+	const struct tensor_source *source; /* borrowed */
+	const char *prefix;  /* what checkpoints of the bare model leave out, as "model." */
+	struct fault *fault; /* borrowed; filled once */
+	int rc;              /* 0 or the first error */
+	void **owned;        /* [n_owned] allocations the views may point into */
+	size_t n_owned, cap_owned;
+	size_t n_owned_bytes;
+	uint64_t n_parameters; /* bound so far, each once */
+	size_t n_bytes;        /* of the tensors bound, as stored */
+	const char *dtype;     /* "bfloat16" …, "mixed" when matrices differ; NULL before any */
+};
+
+void weights_init(struct weights *w, const struct tensor_source *source, struct fault *f);
+void weights_release(struct weights *w);
+/* Record an error unless there is one already. */
+void weights_fail(struct weights *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Owned memory, 64-byte aligned; NULL (error recorded) if it is not there. */
+void *weights_alloc(struct weights *w, size_t n, size_t n_bytes);
+
+enum with_bias { NO_BIAS, WITH_BIAS };
+
+/* <name>.weight [n_out, n_in] and, if so, <name>.bias [n_out]; name is a printf format. */
+struct matrix weights_matrix(struct weights *w, size_t n_out, size_t n_in, enum with_bias bias,
+	const char *name, ...) __attribute__((format(printf, 5, 6)));
+/* The same stored as [n_in, n_out] (GPT-2's Conv1D): turned round in owned memory. */
+struct matrix weights_matrix_transposed(struct weights *w, size_t n_out, size_t n_in,
+	enum with_bias bias, const char *name, ...) __attribute__((format(printf, 5, 6)));
+/* A vector by its whole tensor name, widened. */
+const float *weights_vector(struct weights *w, size_t n, const char *name, ...)
+	__attribute__((format(printf, 3, 4)));
+/* <name>.weight [n], RMSNorm; LayerNorm with <name>.bias too. */
+struct norm_weight weights_rms_norm(struct weights *w, size_t n, float eps, const char *name, ...)
+	__attribute__((format(printf, 4, 5)));
+struct norm_weight weights_layer_norm(struct weights *w, size_t n, float eps, const char *name, ...)
+	__attribute__((format(printf, 4, 5)));
+/* Is there a tensor of this whole name? */
+bool weights_has(const struct weights *w, const char *name, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Rows [begin, begin + n) of m, bias included: a view. */
+struct matrix matrix_rows(const struct matrix *m, size_t begin, size_t n);
+#endif
