@@ -1,0 +1,98 @@
+/* inbox.c - the one place where other threads reach the compute thread. */
+#include "worker/engine/inbox.h"
+#include <utlist.h>
+
+void inbox_init(struct inbox *in)
+{
+	*in = (struct inbox) { 0 };
+	pthread_mutex_init(&in->lock, NULL);
+	pthread_cond_init(&in->moved, NULL);
+}
+
+void inbox_release(struct inbox *in)
+{
+	HASH_CLEAR(hh, in->table);
+	pthread_cond_destroy(&in->moved);
+	pthread_mutex_destroy(&in->lock);
+}
+
+void inbox_put(struct inbox *in, struct task *t)
+{
+	pthread_mutex_lock(&in->lock);
+	t->refused = in->stopping;
+	HASH_ADD(hh, in->table, job->key, sizeof t->job->key, t);
+	DL_APPEND(in->line, t);
+	pthread_cond_signal(&in->moved);
+	pthread_mutex_unlock(&in->lock);
+}
+
+bool inbox_cancel(struct inbox *in, uint64_t key)
+{
+	struct task *t;
+	pthread_mutex_lock(&in->lock);
+	HASH_FIND(hh, in->table, &key, sizeof key, t);
+	if (t)
+		atomic_store(&t->cancelled, true);
+	pthread_mutex_unlock(&in->lock);
+	return t;
+}
+
+static void cancel_all(struct inbox *in, const struct model_ref *m)
+{
+	struct task *t, *next;
+	HASH_ITER (hh, in->table, t, next)
+		if (!m || t->job->model == m)
+			atomic_store(&t->cancelled, true);
+}
+
+void inbox_cancel_model(struct inbox *in, const struct model_ref *m)
+{
+	pthread_mutex_lock(&in->lock);
+	cancel_all(in, m);
+	pthread_mutex_unlock(&in->lock);
+}
+
+size_t inbox_count(struct inbox *in)
+{
+	pthread_mutex_lock(&in->lock);
+	size_t n = HASH_COUNT(in->table);
+	pthread_mutex_unlock(&in->lock);
+	return n;
+}
+
+void inbox_stop(struct inbox *in, bool drain)
+{
+	pthread_mutex_lock(&in->lock);
+	in->stopping = true;
+	if (!drain)
+		cancel_all(in, NULL);
+	pthread_cond_signal(&in->moved);
+	pthread_mutex_unlock(&in->lock);
+}
+
+struct task *inbox_take(struct inbox *in, bool wait)
+{
+	pthread_mutex_lock(&in->lock);
+	while (wait && !in->line && !in->stopping)
+		pthread_cond_wait(&in->moved, &in->lock);
+	struct task *line = in->line;
+	in->line = NULL;
+	pthread_mutex_unlock(&in->lock);
+	return line;
+}
+
+bool inbox_is_over(struct inbox *in)
+{
+	pthread_mutex_lock(&in->lock);
+	bool over = in->stopping && !in->line;
+	pthread_mutex_unlock(&in->lock);
+	return over;
+}
+
+bool inbox_close(struct inbox *in, struct task *t)
+{
+	pthread_mutex_lock(&in->lock);
+	HASH_DEL(in->table, t);
+	pthread_mutex_unlock(&in->lock);
+	return atomic_load(&t->cancelled);
+}

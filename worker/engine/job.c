@@ -1,0 +1,80 @@
+/* job.c - what a handler asks of the engine: its names, its memory, its fit. */
+#include "worker/catalog.h"
+#include "worker/engine/engine.h"
+#include "worker/text/tokenizer.h"
+#include <stdlib.h>
+#include <string.h>
+
+const char *finish_name(enum finish f)
+{
+	switch (f) {
+	case FINISH_STOP: return "stop";
+	case FINISH_LENGTH: return "length";
+	case FINISH_CANCELLED: return "cancelled";
+	case FINISH_TIMEOUT: return "timeout";
+	case FINISH_ERROR: return "error";
+	}
+	return "error";
+}
+
+const char *stop_detail_name(enum stop_detail d)
+{
+	switch (d) {
+	case STOP_NONE: return NULL;
+	case STOP_EOS: return "eos";
+	case STOP_STRING: return "stop_string";
+	case STOP_TOKEN: return "stop_token";
+	}
+	return NULL;
+}
+
+void job_free(struct job *j)
+{
+	if (!j)
+		return;
+	for (size_t i = 0; i < j->n_stops; i++)
+		free(j->stops[i]);
+	free(j->stops);
+	free(j->stop_ids);
+	free((void *)j->sampling.bias);
+	free(j->draft);
+	free(j->prompt);
+	model_ref_release(j->model);
+	free(j);
+}
+
+static int overflow(const struct job *j, size_t max, struct fault *f)
+{
+	const char *id = model_ref_id(j->model);
+	fault_set(f, ERR_CONTEXT_OVERFLOW,
+		"prompt has %zu tokens, the context of %s holds %zu: leave room for at least one "
+		"more",
+		j->n_prompt, id, max);
+	fault_add_str(f, "model_id", id);
+	fault_add_int(f, "prompt_tokens", (int64_t)j->n_prompt);
+	fault_add_int(f, "max", (int64_t)max);
+	return ERR_CONTEXT_OVERFLOW;
+}
+
+static void cut_left(struct job *j, size_t n_kept)
+{
+	int32_t bos = tokenizer_bos(model_tokenizer(model_ref_model(j->model)));
+	size_t head = bos >= 0 && j->prompt[0] == bos && n_kept > 1;
+	size_t n_cut = j->n_prompt - n_kept;
+	memmove(j->prompt + head, j->prompt + head + n_cut, (n_kept - head) * sizeof *j->prompt);
+	j->n_prompt = n_kept;
+	j->truncated_tokens += n_cut;
+}
+
+int job_fit(struct job *j, struct fault *f)
+{
+	size_t max = model_info(model_ref_model(j->model))->context_length;
+	if (j->n_prompt < max)
+		return 0;
+	if (!j->truncate_left || max < 2)
+		return overflow(j, max, f);
+	size_t room = j->kind == JOB_GENERATE ? j->max_tokens : j->n_draft + 1;
+	size_t n_kept = room < max / 2 ? max - room : max - max / 2;
+	cut_left(j, n_kept < max ? n_kept : max - 1);
+	return 0;
+}

@@ -1,0 +1,57 @@
+/* lane.h - one model's share of the engine: its KV pool, who waits, who runs.
+ *
+ * Hangs off the model_ref (catalog.h), so it lives as long as the model does. Compute
+ * thread only, but for lane_free. */
+#ifndef WORKER_ENGINE_LANE_H
+#define WORKER_ENGINE_LANE_H
+#include "worker/catalog.h"
+#include "worker/engine/sched.h"
+#include "worker/engine/sequence.h"
+#include "worker/engine/task.h"
+
+struct pool;
+
+struct lane {
+	const struct model *model;
+	const char *model_id;
+	size_t vocab_size;
+	struct kv_pool *kv;
+	struct model_context *context;
+	struct sampler *sampler;
+	struct sched_demand capacity, promised;
+	struct sched_budget budget;
+	struct task *waiting; /* in line, by rank (utlist) */
+	struct task *active;  /* admitted */
+	struct task *dead;    /* over; the engine frees them */
+	struct sequence **running;
+	size_t n_running, cap_running;
+	/* scratch of a step, sized once: no step allocates */
+	struct sched_seq *wants;    /* [cap_running] */
+	struct sched_share *shares; /* [cap_running] */
+	size_t *n_logits;           /* [cap_running] logits rows of each */
+	struct batch_row *rows;     /* [budget] */
+	float *logits;              /* [exact_rows + cap_running][vocab_size] */
+	struct lane *prev, *next;   /* of the engine's busy lanes */
+	bool busy;                  /* in that list */
+};
+
+struct lane_options {
+	struct pool *pool; /* outlives the lane's last step */
+	size_t kv_bytes, max_running;
+};
+
+/* The model's lane, opened at its first job. NULL with ERR_NOMEM in *f. */
+struct lane *lane_get(struct model_ref *ref, const struct lane_options *opt, struct fault *f);
+
+/* Put a task in line, or end it at once: it can never run, or has nothing to do. */
+void lane_take(struct lane *l, struct task *t);
+/* Between steps: end who was cancelled or is too late, let in who fits. */
+void lane_tick(struct lane *l, double now);
+/* One forward pass over everyone's rows, and what comes of it (step.c). */
+void lane_step(struct lane *l);
+bool lane_has_work(const struct lane *l);
+/* After endings: forget sequences that are over; tasks that are move to `dead`. */
+void lane_settle(struct lane *l);
+/* A new sequence takes part in the coming steps. */
+void lane_run(struct lane *l, struct sequence *s);
+#endif

@@ -1,0 +1,218 @@
+/* sequence.c - one choice of a job, from its prompt to its last byte of text. */
+#include "worker/engine/sequence.h"
+#include "protocol/mem.h"
+#include "worker/catalog.h"
+#include "worker/engine/task.h"
+#include "worker/text/tokenizer.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* Prompt tokens shown to the detokenizer so that what follows is decoded as what follows
+ * them: more than a character's bytes or a leading space ever depend on. */
+#define PRIME_TOKENS 8
+
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static size_t id_limit(const struct job *j)
+{
+	size_t max = model_info(model_ref_model(j->model))->context_length;
+	/* A draft's last verdict is the token after it: it needs a place too. */
+	size_t more = j->kind == JOB_GENERATE ? j->max_tokens : j->n_draft + 1;
+	return more < max - j->n_prompt ? j->n_prompt + more : max;
+}
+
+size_t sequence_positions(const struct job *j)
+{
+	/* The last token is never fed back. */
+	size_t n = id_limit(j) - 1;
+	return n > j->n_prompt ? n : j->n_prompt;
+}
+
+static void fill_ends(struct sequence *s)
+{
+	const struct job *j = s->job;
+	const struct model_defaults *d = model_defaults(model_ref_model(j->model));
+	s->n_eos = d->n_eos;
+	s->n_ends = d->n_eos + j->n_stop_ids;
+	s->ends = xcalloc(s->n_ends + 1, sizeof *s->ends);
+	memcpy(s->ends, d->eos, d->n_eos * sizeof *s->ends);
+	if (j->n_stop_ids)
+		memcpy(s->ends + d->n_eos, j->stop_ids, j->n_stop_ids * sizeof *s->ends);
+}
+
+static void start_text(struct sequence *s)
+{
+	const struct job *j = s->job;
+	s->detok = detok_new(model_tokenizer(model_ref_model(j->model)), j->skip_special);
+	s->stops = stops_new(j->stops, j->n_stops, j->include_stop);
+	size_t from = j->echo || j->n_prompt < PRIME_TOKENS ? 0 : j->n_prompt - PRIME_TOKENS;
+	for (size_t i = from; i < j->n_prompt; i++)
+		detok_push(s->detok, j->prompt[i], &s->text);
+	if (!j->echo)
+		buf_clear(&s->text);
+}
+
+static void start_draft(struct sequence *s)
+{
+	const struct job *j = s->job;
+	size_t n = smaller(j->n_draft, s->n_limit - s->n_prompt - 1);
+	if (n > 0)
+		memcpy(s->ids + s->n_ids, j->draft, n * sizeof *s->ids);
+	s->n_ids += n;
+	s->verify.verdicts = xcalloc(n + 1, sizeof *s->verify.verdicts);
+	s->verify.draft_logprobs = xcalloc(n + 1, sizeof *s->verify.draft_logprobs);
+}
+
+struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool)
+{
+	const struct job *j = t->job;
+	struct sequence *s = xcalloc(1, sizeof *s);
+	s->task = t;
+	s->job = j;
+	s->choice = choice;
+	kv_seq_init(&s->kv, pool);
+	s->n_limit = id_limit(j);
+	s->ids = xcalloc(s->n_limit, sizeof *s->ids);
+	s->n_ids = s->n_prompt = j->n_prompt;
+	memcpy(s->ids, j->prompt, j->n_prompt * sizeof *s->ids);
+	s->sampling = j->sampling;
+	s->sampling.seed += (uint64_t)choice;
+	fill_ends(s);
+	if (j->kind == JOB_GENERATE)
+		start_text(s);
+	else
+		start_draft(s);
+	s->last_progress = clock_now();
+	return s;
+}
+
+void sequence_free(struct sequence *s)
+{
+	if (!s)
+		return;
+	kv_seq_release(&s->kv);
+	free(s->verify.draft_logprobs);
+	free(s->verify.verdicts);
+	buf_release(&s->text);
+	buf_release(&s->fresh);
+	stops_free(s->stops);
+	detok_free(s->detok);
+	free(s->ends);
+	free(s->ids);
+	free(s);
+}
+
+void sequence_wants(const struct sequence *s, struct sched_seq *out)
+{
+	size_t have = s->kv.n_tokens;
+	out->n_prefill = have < s->n_prompt ? s->n_prompt - have : 0;
+	out->n_exact = s->n_ids - (have > s->n_prompt ? have : s->n_prompt);
+}
+
+size_t sequence_rows(struct sequence *s, const struct sched_share *share, struct batch_row *rows,
+	size_t *n_logits)
+{
+	size_t n = share->n_prefill + share->n_exact;
+	*n_logits = 0;
+	for (size_t i = 0; i < n; i++) {
+		size_t pos = s->kv.n_tokens + i;
+		rows[i] = (struct batch_row) { .token = s->ids[pos],
+			.pos = (int32_t)pos,
+			.seq = &s->kv,
+			.prefill = pos < s->n_prompt,
+			.want_logits = pos + 1 >= s->n_prompt };
+		*n_logits += rows[i].want_logits;
+	}
+	return n;
+}
+
+void sequence_pick(
+	struct sequence *s, struct sampler *sampler, const float *logits, struct sampled *out)
+{
+	const struct job *j = s->job;
+	bool no_end = s->n_generated < j->min_tokens;
+	s->sampling.banned = s->ends;
+	s->sampling.n_banned = no_end ? s->n_ends : j->ignore_eos ? s->n_eos : 0;
+	sampler_pick(sampler, &s->sampling, logits, s->ids, s->n_prompt + s->n_generated,
+		s->n_generated, s->n_prompt + s->n_generated, out);
+}
+
+bool sequence_is_end(const struct sequence *s, int32_t id, enum stop_detail *detail)
+{
+	for (size_t i = 0; i < s->n_ends; i++) {
+		if (s->ends[i] != id)
+			continue;
+		*detail = i < s->n_eos ? STOP_EOS : STOP_TOKEN;
+		return true;
+	}
+	return false;
+}
+
+/* Text that ends before min_tokens cannot be a stop: it goes past the matcher. */
+static bool show(struct sequence *s)
+{
+	bool found = false;
+	if (s->n_generated < s->job->min_tokens)
+		buf_add(&s->text, s->fresh.data, s->fresh.n_bytes);
+	else
+		found = stops_push(s->stops, s->fresh.data, s->fresh.n_bytes, &s->text);
+	buf_clear(&s->fresh);
+	return found;
+}
+
+static void flush(struct sequence *s)
+{
+	detok_flush(s->detok, &s->fresh);
+	show(s);
+	stops_flush(s->stops, &s->text);
+}
+
+static bool append(struct sequence *s, int32_t id, enum finish *finish, enum stop_detail *detail)
+{
+	bool is_end = sequence_is_end(s, id, detail);
+	s->ids[s->n_ids++] = id;
+	s->n_generated++;
+	*finish = FINISH_STOP;
+	if (!is_end || s->job->include_stop)
+		detok_push(s->detok, id, &s->fresh);
+	if (show(s) && !is_end) {
+		*detail = STOP_STRING;
+		return true;
+	}
+	if (!is_end && s->n_ids < s->n_limit)
+		return false;
+	if (!is_end)
+		*finish = FINISH_LENGTH;
+	flush(s);
+	return true;
+}
+
+bool sequence_accept(struct sequence *s, const struct sampled *x, struct job_token *t,
+	enum finish *finish, enum stop_detail *detail)
+{
+	*detail = STOP_NONE;
+	bool over = append(s, x->id, finish, detail);
+	*t = (struct job_token) { .text = buf_cstr(&s->text),
+		.n_text = s->text.n_bytes,
+		.sampled = x,
+		.index = s->n_generated - 1,
+		.choice = s->choice };
+	if (over && s->detok) {
+		detok_free(s->detok);
+		s->detok = NULL;
+	}
+	return over;
+}
+
+void sequence_end(struct sequence *s)
+{
+	if (s->ended)
+		return;
+	s->ended = true;
+	if (s->detok)
+		flush(s);
+	kv_seq_release(&s->kv);
+}

@@ -1,0 +1,74 @@
+/* sequence.h - one choice of a job: its tokens, its KV cache, its text.
+ *
+ * `ids` holds the prompt and then what was generated (or, for a draft check, the draft); the
+ * KV cache holds the first kv.n_tokens of them. What is still missing there are the rows of
+ * the coming steps: a row below n_prompt is a prompt row, any other an exact one, and every
+ * row from the last of the prompt on wants logits. So it does not matter how often the
+ * cache was cut back or rebuilt. Compute thread only. */
+#ifndef WORKER_ENGINE_SEQUENCE_H
+#define WORKER_ENGINE_SEQUENCE_H
+#include "protocol/buf.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/sched.h"
+#include "worker/engine/stops.h"
+#include "worker/model/model.h"
+
+struct task;
+struct detok;
+
+/* What checking a draft found (verify.c); filled once. */
+struct verify {
+	struct sampled *verdicts; /* [n_draft + 1] */
+	float *draft_logprobs;    /* [n_draft] */
+	size_t n_verdicts, n_judged, accepted;
+	enum stop_detail detail;
+};
+
+struct sequence {
+	struct task *task; /* borrowed */
+	const struct job *job;
+	int choice;
+	struct kv_seq kv;
+	int32_t *ids; /* [n_limit] */
+	size_t n_ids, n_prompt;
+	size_t n_limit;           /* ids it may hold: max_tokens and the context */
+	size_t n_prefilled;       /* prompt tokens reported to the sink */
+	size_t n_generated;       /* tokens delivered */
+	struct sampling sampling; /* the job's, with this choice's seed and bans */
+	int32_t *ends;            /* ids that end the text: [n_eos] eos, then stop ids */
+	size_t n_eos, n_ends;
+	struct detok *detok;
+	struct stops *stops;
+	struct buf fresh; /* decoded, not yet through stops */
+	struct buf text;  /* to be shown with the next token, or as the tail */
+	struct verify verify;
+	double first_token, last_progress; /* clock_now(); first_token 0 = none yet */
+	bool ended;
+};
+
+/* The first choice of a task, or any other (kv of its prompt may then be shared from it). */
+struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool);
+void sequence_free(struct sequence *s); /* NULL is fine */
+
+/* KV positions a job can come to need per choice. */
+size_t sequence_positions(const struct job *j);
+
+void sequence_wants(const struct sequence *s, struct sched_seq *out); /* all but rank */
+/* Write the rows of a share, for which the cache has room; returns how many. *n_logits is
+ * how many of them want logits. */
+size_t sequence_rows(struct sequence *s, const struct sched_share *share, struct batch_row *rows,
+	size_t *n_logits);
+
+/* Choose the next token from logits [vocab] of the last of ids. */
+void sequence_pick(
+	struct sequence *s, struct sampler *sampler, const float *logits, struct sampled *out);
+bool sequence_is_end(const struct sequence *s, int32_t id, enum stop_detail *detail);
+
+/* Append the token x: t is what the host will see (its text lies in s->text until cleared).
+ * True if it ends the choice, how is then filled. */
+bool sequence_accept(struct sequence *s, const struct sampled *x, struct job_token *t,
+	enum finish *finish, enum stop_detail *detail);
+
+/* Nothing more comes: text that was held back goes to s->text, the cache is given back. */
+void sequence_end(struct sequence *s);
+#endif

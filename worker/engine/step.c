@@ -1,0 +1,149 @@
+/* step.c - one forward pass for everyone, and what each sequence makes of its logits.
+ * Stop 15; next: sampler.c */
+#include "worker/engine/lane.h"
+#include "worker/engine/verify.h"
+#include <assert.h>
+
+static void fail(struct sequence *s, const struct fault *f)
+{
+	task_end_all(s->task, &(struct ending) { .finish = FINISH_ERROR, .fault = f });
+}
+
+static void plan(struct lane *l)
+{
+	for (size_t i = 0; i < l->n_running; i++) {
+		l->wants[i].rank = l->running[i]->task->rank;
+		sequence_wants(l->running[i], &l->wants[i]);
+	}
+	sched_plan(l->wants, l->n_running, &l->budget, l->shares);
+}
+
+/* Admission promised everyone this room, so a failure means memory that the system does not
+ * have. It ends the job, and comes before any row is written: its other choices may have
+ * rows in this step too. */
+static void reserve(struct lane *l)
+{
+	for (size_t i = 0; i < l->n_running; i++) {
+		struct sequence *s = l->running[i];
+		size_t more = l->shares[i].n_prefill + l->shares[i].n_exact;
+		if (s->ended || kv_reserve(&s->kv, more) == 0)
+			continue;
+		struct fault f = { 0 };
+		fault_set(&f, ERR_NOMEM, "the KV cache of %s has no room for %zu more tokens",
+			l->model_id, more);
+		fail(s, &f);
+	}
+}
+
+static size_t gather_rows(struct lane *l)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < l->n_running; i++) {
+		struct sequence *s = l->running[i];
+		l->n_logits[i] = 0;
+		if (!s->ended)
+			n += sequence_rows(s, &l->shares[i], l->rows + n, &l->n_logits[i]);
+	}
+	return n;
+}
+
+static void end_stuck(struct sequence *s)
+{
+	struct fault f = { 0 };
+	fault_set(&f, ERR_GENERATION,
+		"no token is possible at position %zu: every logit is banned, -inf or not a number",
+		s->n_prompt + s->n_generated);
+	task_end(s->task, s->choice, &(struct ending) { .finish = FINISH_ERROR, .fault = &f });
+}
+
+static void emit(struct lane *l, struct sequence *s, const float *logits)
+{
+	struct sampled x;
+	struct job_token t;
+	struct ending end = { 0 };
+	sequence_pick(s, l->sampler, logits, &x);
+	if (x.id < 0) {
+		end_stuck(s);
+		return;
+	}
+	bool over = sequence_accept(s, &x, &t, &end.finish, &end.detail);
+	s->last_progress = clock_now();
+	if (s->first_token == 0)
+		s->first_token = s->last_progress;
+	s->job->sink->tokens(s->job->sink_arg, &t, 1);
+	buf_clear(&s->text);
+	if (over)
+		task_end(s->task, s->choice, &end);
+}
+
+/* The prompt is computed: the other choices begin with its cache and the same logits. */
+static void fork_choices(struct lane *l, struct sequence *s, const float *logits)
+{
+	for (int i = 1; i < s->job->n_choices; i++) {
+		struct sequence *other = sequence_new(s->task, i, l->kv);
+		kv_share(&other->kv, &s->kv, s->n_prompt);
+		other->n_prefilled = s->n_prompt;
+		lane_run(l, other);
+	}
+	for (int i = 1; i < s->job->n_choices; i++)
+		emit(l, s->task->seqs[i], logits);
+}
+
+static void judge(struct lane *l, struct sequence *s, const float *logits, size_t n)
+{
+	switch (verify_judge(s, l->sampler, logits, n, l->vocab_size)) {
+	case VERIFY_MORE: return;
+	case VERIFY_STUCK: end_stuck(s); return;
+	case VERIFY_DONE: break;
+	}
+	s->first_token = clock_now();
+	task_end(s->task, 0, &(struct ending) { verify_finish(s), s->verify.detail, NULL });
+}
+
+/* A sequence of this step, and its logits [n]. */
+static void hand_out(struct lane *l, struct sequence *s, const float *logits, size_t n)
+{
+	const struct job *j = s->job;
+	if (atomic_load(&s->task->cancelled)) {
+		task_end_all(s->task, &(struct ending) { .finish = FINISH_CANCELLED });
+		return;
+	}
+	bool first = s->n_generated == 0;
+	s->last_progress = clock_now();
+	if (s->n_prefilled < s->n_prompt && j->sink->progress) {
+		size_t have = s->kv.n_tokens;
+		s->n_prefilled = have < s->n_prompt ? have : s->n_prompt;
+		j->sink->progress(j->sink_arg, s->n_prefilled, s->n_prompt);
+	}
+	if (n == 0)
+		return;
+	if (j->kind == JOB_CHECK_DRAFT) {
+		judge(l, s, logits, n);
+		return;
+	}
+	/* Before the first choice's own token: that may end it, and its cache with it. */
+	if (first && s->choice == 0)
+		fork_choices(l, s, logits);
+	emit(l, s, logits);
+}
+
+void lane_step(struct lane *l)
+{
+	struct fault f = { 0 };
+	plan(l);
+	reserve(l);
+	size_t n_rows = gather_rows(l), n = l->n_running;
+	int rc = n_rows ? model_forward(l->context, l->rows, n_rows, l->logits, &f) : 0;
+	const float *logits = l->logits;
+	for (size_t i = 0; i < n; i++) {
+		struct sequence *s = l->running[i];
+		if (s->ended || l->shares[i].n_prefill + l->shares[i].n_exact == 0)
+			continue;
+		if (rc < 0)
+			fail(s, &f);
+		else
+			hand_out(l, s, logits, l->n_logits[i]);
+		logits += l->n_logits[i] * l->vocab_size;
+	}
+	lane_settle(l);
+}
