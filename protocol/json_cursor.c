@@ -74,8 +74,9 @@ static const char *next_item(const char *p, const char *end)
 	return p < end && (*p == ',' || *p == ':') ? skip_space(p + 1, end) : p;
 }
 
-struct json_cursor json_iterate(struct json_span v)
+struct json_cursor json_iterate(struct json_span object_or_array)
 {
+	const struct json_span v = object_or_array;
 	char kind = json_kind(v);
 	if (kind != '{' && kind != '[')
 		return (struct json_cursor) { NULL, NULL };
