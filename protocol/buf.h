@@ -15,7 +15,10 @@ struct buf {
 	size_t n_bytes;
 	size_t cap;
 };
-#define BUF_INIT { NULL, 0, 0 }
+#define BUF_INIT           \
+	{                  \
+		NULL, 0, 0 \
+	}
 
 void buf_release(struct buf *b); /* frees the bytes, leaves *b empty and valid */
 void buf_clear(struct buf *b);   /* keeps the memory */

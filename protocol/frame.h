@@ -20,17 +20,17 @@ enum frame_status {
 	FRAME_TEXT,       /* *text is one message */
 	FRAME_TOO_LONG,   /* a message exceeded the limit; answer -32600, id null */
 	FRAME_BAD_HEADER, /* a header block without a usable Content-Length; resynchronised at
-	                     the next blank line; answer -32700, id null */
+			     the next blank line; answer -32700, id null */
 };
 
 struct frame_reader {
 	enum framing framing; /* AUTO until the first byte decided */
 	size_t max_bytes;
 	struct buf in;
-	size_t at;       /* next unread byte of in */
-	size_t scanned;  /* bytes of in already searched for a line end */
-	size_t body;     /* LSP: bytes of the body still expected, 0 between messages */
-	size_t skip;     /* LSP: bytes of an over-long body still to drop */
+	size_t at;      /* next unread byte of in */
+	size_t scanned; /* bytes of in already searched for a line end */
+	size_t body;    /* LSP: bytes of the body still expected, 0 between messages */
+	size_t skip;    /* LSP: bytes of an over-long body still to drop */
 	bool in_body;
 	bool skipping; /* NDJSON: dropping up to the next line end */
 	bool started;

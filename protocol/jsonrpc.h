@@ -20,12 +20,12 @@ enum rpc_kind {
 
 struct rpc_msg {
 	enum rpc_kind kind;
-	struct json_span id;     /* bytes to echo; "null" literal span when unreadable */
+	struct json_span id;         /* bytes to echo; "null" literal span when unreadable */
 	char method[RPC_METHOD_MAX]; /* unescaped; cut names never match a method */
-	struct json_span params; /* object or array; absent span when omitted */
-	struct json_span result; /* RPC_RESULT */
-	struct json_span error;  /* RPC_ERROR */
-	struct fault fault;      /* RPC_INVALID: why */
+	struct json_span params;     /* object or array; absent span when omitted */
+	struct json_span result;     /* RPC_RESULT */
+	struct json_span error;      /* RPC_ERROR */
+	struct fault fault;          /* RPC_INVALID: why */
 };
 
 /* One element that json_scan() accepted. An id that is an object, array or bool makes the

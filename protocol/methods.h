@@ -66,7 +66,10 @@ struct method {
 	const char *item_name;  /* batch_tokenize → "tokenize" */
 	const char *refused;    /* not NULL: the whole method is refused with this sentence */
 	const char *doc;
-	const char *result;  /* JSON Schema text of the result; NULL: a notification */
+	/* Shape of the result, members separated by spaces: `count:integer`, `tokens:integer[]`,
+	 * `error:string?` (may be null), `usage{…}` an object, `results[…]` a list of objects.
+	 * "" = an object nothing is said about; NULL: a notification. */
+	const char *result;
 	const char *example; /* a params object that works */
 };
 
@@ -94,8 +97,9 @@ bool method_name_params(
 /* Nearest of n names to `word` (edit distance ≤ 2, or a third of its length), or NULL. */
 const char *method_nearest(const char *word, const char *const *names, size_t n);
 
-/* JSON Schema of m's params, and the whole rpc.discover result. */
+/* JSON Schema of m's params and of its result, and the whole rpc.discover result. */
 void method_write_schema(struct buf *out, const struct method *m);
+void method_write_result_schema(struct buf *out, const struct method *m);
 void method_write_discover(struct buf *out);
 /* The method half of docs/protocol.md (Markdown), which a test compares with the page. */
 void method_write_page(struct buf *out);

@@ -204,8 +204,6 @@ static const struct param BATCH[] = {
 	PARAM_ROWS_SCHEDULING,
 };
 
-#define F_USAGE F_ANY_OBJECT("usage") "," F_ANY_OBJECT("timings")
-
 const struct method METHODS_GENERATE[] = {
 	{ .name = "generate",
 		.cls = METHOD_STREAM,
@@ -213,10 +211,9 @@ const struct method METHODS_GENERATE[] = {
 		.positional = "model_id prompt max_tokens temperature",
 		.batch_name = "batch_generate",
 		.doc = "Continue a prompt. Exactly one of `prompt` and `prompt_tokens`.",
-		.result = F_OBJECT(F_STR("stream_id") "," F_NUM("started_at") "," F_STR(
-			"text") "," F_LIST("tokens",
-			"integer") "," F_STR("finish_reason") "," F_MAYBE("stop_detail",
-			"string") "," F_INT("seed") "," F_USAGE),
+		.result = "stream_id:string started_at:number text:string tokens:integer[] "
+			  "finish_reason:string stop_detail:string? seed:integer usage:object "
+			  "timings:object",
 		.example = "{\"model_id\":\"novel-7m\",\"prompt\":\"It was a cold evening\","
 			   "\"max_tokens\":32,\"temperature\":0,\"stream_id\":\"s1\"}" },
 	{ .name = "batch_generate",
@@ -225,7 +222,7 @@ const struct method METHODS_GENERATE[] = {
 		.positional = "requests",
 		.item_name = "generate",
 		.doc = "Start many generations; results in request order, a bad item fails alone.",
-		.result = F_RESULTS,
+		.result = RESULTS_SHAPE,
 		.example = "{\"requests\":[{\"model_id\":\"novel-7m\",\"prompt\":\"One\","
 			   "\"stream_id\":\"a\"},{\"model_id\":\"novel-7m\",\"prompt\":\"Two\","
 			   "\"stream_id\":\"b\"}]}" },
@@ -237,14 +234,10 @@ const struct method METHODS_GENERATE[] = {
 		.doc = "Pair form: could one model draft for another? Token form: how much of a "
 		       "draft "
 		       "would the model itself have written?",
-		.result = F_OBJECT(F_BOOL("compatible") "," F_LIST("errors", "string") "," F_LIST(
-			"warnings",
-			"string") "," F_ANY_OBJECT("details") "," F_INT("accepted") "," F_SUB("next"
-											      "_tok"
-											      "en",
-			F_INT("id") "," F_STR("text") "," F_STR("kind")) "," F_EACH("tokens",
-			F_INT("id") "," F_MAYBE("logprob", "number") "," F_BOOL(
-				"accepted") "," F_INT("argmax")) "," F_STR("stopped_by") "," F_USAGE),
+		.result = "compatible:boolean errors:string[] warnings:string[] details:object "
+			  "accepted:integer next_token{id:integer text:string kind:string} "
+			  "tokens[id:integer logprob:number? accepted:boolean argmax:integer] "
+			  "stopped_by:string usage:object timings:object",
 		.example = "{\"model_id\":\"novel-7m\",\"prompt\":\"It was a cold\","
 			   "\"draft_text\":\" evening in\",\"temperature\":0}" },
 	{ .name = "batch_check_draft",
@@ -254,7 +247,7 @@ const struct method METHODS_GENERATE[] = {
 		.item_name = "check_draft",
 		.doc = "Many check_draft calls in one; results in request order, a bad item fails "
 		       "alone.",
-		.result = F_RESULTS,
+		.result = RESULTS_SHAPE,
 		.example = "{\"requests\":[{\"primary_id\":\"novel-7m\",\"draft_id\":\"novel-1m\"}]"
 			   "}" },
 	{ 0 },

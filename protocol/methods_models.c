@@ -119,23 +119,23 @@ const struct method METHODS_MODELS[] = {
 		ROWS(LOAD),
 		.positional = "model_id local_path",
 		.doc = "Load a model, replacing one of the same id once it is ready.",
-		.result = F_OBJECT(
-			F_STR("model_id") "," F_STR("state") "," F_INT("context_length") "," F_INT("parameter_count") "," F_STR("dtype") "," F_STR("architecture") "," F_STR("quantization") "," F_INT(
-				"vocab_size") "," F_BOOL("is_vision_model") "," F_STR("tokenizer_"
-										      "type") "," F_INT("memory_usage") "," F_STR("cached_path") "," F_NUM("load_ms") "," F_INT("replicas")),
+		.result = "model_id:string state:string context_length:integer "
+			  "parameter_count:integer "
+			  "dtype:string architecture:string quantization:string vocab_size:integer "
+			  "is_vision_model:boolean tokenizer_type:string memory_usage:integer "
+			  "cached_path:string load_ms:number replicas:integer",
 		.example = "{\"model_id\":\"novel-7m\",\"local_path\":\"models/novel-7m\"}" },
 	{ .name = "unload_model",
 		.cls = METHOD_CATALOG,
 		ROWS(UNLOAD),
 		.positional = "model_id force",
 		.doc = "Forget a model after its running streams.",
-		.result = F_OBJECT(F_BOOL("success")),
+		.result = "success:boolean",
 		.example = "{\"model_id\":\"novel-7m\"}" },
 	{ .name = "list_models",
 		.cls = METHOD_CATALOG,
 		.doc = "Every model in the model roots, and every loaded one.",
-		.result = F_OBJECT(
-			F_EACH("models", F_STR("model_id") "," F_STR("state") "," F_STR("path"))),
+		.result = "models[model_id:string state:string path:string]",
 		.example = "{}" },
 	{ 0 },
 };

@@ -81,64 +81,56 @@ const struct method METHODS_SESSION[] = {
 		.cls = METHOD_LOCAL,
 		ROWS(INITIALIZE),
 		.doc = "Say hello and learn the limits. Optional: every method works without it.",
-		.result = F_OBJECT(F_STR("protocolVersion") "," F_ANY_OBJECT(
-			"capabilities") "," F_SUB("serverInfo",
-			F_STR("name") "," F_STR("version")) "," F_ANY_OBJECT("limits")),
+		.result = "protocolVersion:string capabilities:object serverInfo{name:string "
+			  "version:string} limits:object",
 		.example = "{\"clientInfo\":{\"name\":\"my-editor\",\"version\":\"1.0\"}}" },
 	{ .name = "runtime/info",
 		.cls = METHOD_LOCAL,
 		.doc = "What runs here, and on what.",
-		.result = F_OBJECT(F_STR("version") "," F_STR("protocol") "," F_LIST(
-			"capabilities", "string") "," F_SUB("memory",
-			F_INT("rss") "," F_INT(
-				"vms")) "," F_STR("mlx_version") "," F_STR("mlx_lm_version") "," F_BOOL("mlx_supported") "," F_SUB("hardware",
-			F_STR("cpu") "," F_LIST("isa", "string") "," F_INT(
-				"threads")) "," F_ANY_OBJECT("kernels") "," F_LIST("workers",
-			"object")),
+		.result = "version:string protocol:string capabilities:string[] memory{rss:integer "
+			  "vms:integer} "
+			  "mlx_version:string mlx_lm_version:string mlx_supported:boolean "
+			  "hardware{cpu:string isa:string[] threads:integer} kernels:object "
+			  "workers:object[]",
 		.example = "{}" },
 	{ .name = "runtime/state",
 		.cls = METHOD_LOCAL,
 		.doc = "What is loaded and running. Asking changes nothing.",
-		.result = F_OBJECT(
-			F_EACH("loaded_models", F_STR("model_id") "," F_STR("state") "," F_STR("typ"
-											       "e")) "," F_INT(
-				"active_streams") "," F_INT("restart_count") "," F_EACH("workers",
-				F_INT("id") "," F_INT("pid") "," F_STR("state") "," F_INT(
-					"generation") "," F_INT("inflight") "," F_MAYBE("last_"
-											"error",
-					"string"))),
+		.result = "loaded_models[model_id:string state:string type:string] "
+			  "active_streams:integer "
+			  "restart_count:integer workers[id:integer pid:integer state:string "
+			  "generation:integer inflight:integer last_error:string?]",
 		.example = "{}" },
 	{ .name = "runtime/telemetry",
 		.cls = METHOD_LOCAL,
 		ROWS(TELEMETRY),
 		.positional = "format",
 		.doc = "Counters and latency percentiles since the start.",
-		.result = "{\"type\":\"object\"}",
+		.result = "",
 		.example = "{\"format\":\"json\"}" },
 	{ .name = "ping",
 		.cls = METHOD_LOCAL,
 		.doc = "Is anybody there?",
-		.result = F_OBJECT(F_NUM("uptime")),
+		.result = "uptime:number",
 		.example = "{}" },
 	{ .name = "cancel",
 		.cls = METHOD_CANCEL,
 		ROWS(CANCEL),
 		.positional = "stream_id",
 		.doc = "End a stream or a request; answered once it can emit nothing more.",
-		.result = F_OBJECT(F_BOOL("cancelled")),
+		.result = "cancelled:boolean",
 		.example = "{\"stream_id\":\"s1\"}" },
 	{ .name = "shutdown",
 		.cls = METHOD_LOCAL,
 		.doc = "Finish what runs (for a limited time), then answer and exit.",
-		.result = F_OBJECT(F_BOOL("success")),
+		.result = "success:boolean",
 		.example = "{}" },
 	{ .name = "rpc.discover",
 		.cls = METHOD_LOCAL,
 		.doc = "This list, with the JSON Schema of params and result and an example of "
 		       "each.",
-		.result = F_OBJECT(F_EACH("methods",
-			F_STR("name") "," F_STR("summary") "," F_BOOL("notification") "," F_ANY_OBJECT(
-				"params") "," F_ANY_OBJECT("result") "," F_ANY_OBJECT("example"))),
+		.result = "methods[name:string summary:string notification:boolean params:object "
+			  "result:object example:object]",
 		.example = "{}" },
 	{ .name = "$/cancelRequest",
 		.cls = METHOD_CANCEL,

@@ -1,7 +1,4 @@
-/* methods_table.h - the rows behind methods.h, one file per subject, ended by a NULL name.
- *
- * JSON Schemas of results are put together from the F_* pieces: F_OBJECT(F_STR("text") ","
- * F_INT("count")). */
+/* methods_table.h - the rows behind methods.h, one file per subject, ended by a NULL name. */
 #ifndef PROTOCOL_METHODS_TABLE_H
 #define PROTOCOL_METHODS_TABLE_H
 #include "protocol/methods.h"
@@ -11,25 +8,18 @@ extern const struct method METHODS_MODELS[];   /* loading and listing models */
 extern const struct method METHODS_TEXT[];     /* text to tokens and back, embeddings */
 extern const struct method METHODS_GENERATE[]; /* generate, check_draft, their batches */
 
+/* What the two readers of the table, schema and page, share. */
+bool method_takes_list(enum param_type t);
+bool method_takes_number(enum param_type t);
+typedef void method_word_fn(void *arg, const char *word, size_t n);
+void method_each_word(const char *words, method_word_fn *fn, void *arg); /* NULL = none */
+
 #define ROWS(array) .params = array, .n_params = sizeof array / sizeof array[0]
 
-#define F_TYPE(name, type)   "\"" name "\":{\"type\":\"" type "\"}"
-#define F_STR(name)          F_TYPE(name, "string")
-#define F_INT(name)          F_TYPE(name, "integer")
-#define F_NUM(name)          F_TYPE(name, "number")
-#define F_BOOL(name)         F_TYPE(name, "boolean")
-#define F_ANY_OBJECT(name)   F_TYPE(name, "object")
-#define F_MAYBE(name, type)  "\"" name "\":{\"type\":[\"" type "\",\"null\"]}"
-#define F_OBJECT(fields)     "{\"type\":\"object\",\"properties\":{" fields "}}"
-#define F_SUB(name, fields)  "\"" name "\":" F_OBJECT(fields)
-#define F_LIST(name, type)   "\"" name "\":{\"type\":\"array\",\"items\":{\"type\":\"" type "\"}}"
-#define F_EACH(name, fields) "\"" name "\":{\"type\":\"array\",\"items\":" F_OBJECT(fields) "}"
-
 /* What every batch_* method answers. */
-#define F_RESULTS                                                                                 \
-	F_OBJECT(F_EACH("results", F_BOOL("success") "," F_MAYBE("result", "object") "," F_MAYBE( \
-					   "error", "string") "," F_MAYBE("error_code",           \
-					   "integer") "," F_MAYBE("error_data", "object")))
+#define RESULTS_SHAPE                                                               \
+	"results[success:boolean result:object? error:string? error_code:integer? " \
+	"error_data:object?]"
 
 /* Parameters that several methods share. */
 #define PARAM_ROW_MODEL_ID                                                    \

@@ -92,8 +92,7 @@ const struct method METHODS_TEXT[] = {
 		.positional = "model_id text add_special_tokens",
 		.batch_name = "batch_tokenize",
 		.doc = "Text to token ids.",
-		.result = F_OBJECT(F_LIST("tokens", "integer") "," F_LIST(
-			"token_strings", "string") "," F_INT("count")),
+		.result = "tokens:integer[] token_strings:string[] count:integer",
 		.example = "{\"model_id\":\"novel-7m\",\"text\":\"It was a cold evening\"}" },
 	{ .name = "batch_tokenize",
 		.cls = METHOD_BATCH,
@@ -102,7 +101,7 @@ const struct method METHODS_TEXT[] = {
 		.item_name = "tokenize",
 		.doc = "Many tokenize calls in one; results in request order, a bad item fails "
 		       "alone.",
-		.result = F_RESULTS,
+		.result = RESULTS_SHAPE,
 		.example = "{\"requests\":[{\"model_id\":\"novel-7m\",\"text\":\"one\"},"
 			   "{\"model_id\":\"novel-7m\",\"text\":\"two\"}]}" },
 	{ .name = "detokenize",
@@ -110,7 +109,7 @@ const struct method METHODS_TEXT[] = {
 		ROWS(DETOKENIZE),
 		.positional = "model_id tokens skip_special_tokens",
 		.doc = "Token ids to text.",
-		.result = F_OBJECT(F_STR("text")),
+		.result = "text:string",
 		.example = "{\"model_id\":\"novel-7m\",\"tokens\":[1,2,3]}" },
 	{ .name = "apply_chat_template",
 		.cls = METHOD_PURE,
@@ -119,7 +118,7 @@ const struct method METHODS_TEXT[] = {
 		.refused = "apply_chat_template is not available: this version renders no chat "
 			   "templates; give generate a prompt",
 		.doc = "A conversation as the text the model was trained on.",
-		.result = F_OBJECT(F_STR("text") "," F_LIST("tokens", "integer")),
+		.result = "text:string tokens:integer[]",
 		.example = "{\"model_id\":\"novel-7m\",\"messages\":[{\"role\":\"user\","
 			   "\"content\":\"Good evening.\"}]}" },
 	{ .name = "embed",
@@ -128,8 +127,7 @@ const struct method METHODS_TEXT[] = {
 		.positional = "model_id input",
 		.refused = "embed is not available: this version computes no embeddings",
 		.doc = "Texts to vectors.",
-		.result = F_OBJECT(F_EACH("data", F_INT("index") "," F_LIST("embedding",
-							  "number")) "," F_ANY_OBJECT("usage")),
+		.result = "data[index:integer embedding:number[]] usage:object",
 		.example = "{\"model_id\":\"novel-7m\",\"input\":\"a text\"}" },
 	{ 0 },
 };
