@@ -23,6 +23,15 @@ static const char *skip_space(const char *p, const char *end)
 	return p;
 }
 
+struct json_span json_whole(const char *text, size_t n)
+{
+	const char *at = skip_space(text, text + n), *end = text + n;
+
+	while (end > at && strchr(" \n\t\r", end[-1]))
+		end--;
+	return (struct json_span) { at, (size_t)(end - at) };
+}
+
 /* p is at the opening quote. A quote ends the string unless an odd run of backslashes
  * stands before it. */
 static const char *skip_string(const char *p, const char *end)

@@ -27,6 +27,10 @@ int json_scan(const char *text, size_t n, struct fault *f);
 
 /* All below: only on text that json_scan() accepted. */
 
+/* The text's one value, without the blank space around it: where reading a whole text starts,
+ * since every other span here is exact. */
+struct json_span json_whole(const char *text, size_t n);
+
 /* First byte of a value tells its kind: { [ " t f n or a number. */
 char json_kind(struct json_span v); /* '{' '[' '"' 't' 'f' 'n' '0' (any number), 0 absent */
 

@@ -59,11 +59,12 @@ int config_parse(
 		return fault_set(f, ERR_MODEL_LOAD, "%s: larger than %zu MiB", where,
 			CONFIG_BYTES_MAX >> 20);
 	char *text = xstrndup(json, n);
-	struct json_span all = { text, n };
+	struct json_span all;
 	if (json_scan(text, n, &why) < 0) {
 		free(text);
 		return fault_set(f, ERR_MODEL_LOAD, "%s: %s", where, why.text);
 	}
+	all = json_whole(text, n);
 	if (json_kind(all) != '{') {
 		free(text);
 		return fault_set(f, ERR_MODEL_LOAD, "%s: not a JSON object", where);

@@ -263,6 +263,7 @@ static int parse(struct safetensors *s, const uint8_t *bytes, size_t n_bytes, st
 	struct json_span header = { (const char *)bytes + PREFIX_BYTES, (size_t)n_header };
 	if (json_scan(header.at, header.n, &why) < 0)
 		return fault_set(f, ERR_MODEL_LOAD, "%s: header: %s", s->where, why.text);
+	header = json_whole(header.at, header.n);
 	if (json_kind(header) != '{')
 		return fault_set(f, ERR_MODEL_LOAD, "%s: header is not a JSON object", s->where);
 	s->data = bytes + PREFIX_BYTES + n_header;

@@ -111,6 +111,7 @@ static int read_index(struct shards *s, const struct mapped_file *m, struct faul
 		return fault_set(f, ERR_MODEL_LOAD, "%s: larger than 64 MiB", s->where);
 	if (json_scan(all.at, all.n, &why) < 0)
 		return fault_set(f, ERR_MODEL_LOAD, "%s: %s", s->where, why.text);
+	all = json_whole(all.at, all.n);
 	if (json_kind(all) != '{')
 		return fault_set(f, ERR_MODEL_LOAD, "%s: not a JSON object", s->where);
 	map = json_find(all, "weight_map");
