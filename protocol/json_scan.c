@@ -14,6 +14,7 @@ struct scan {
 	size_t n;
 	size_t at;
 	size_t depth;
+	bool nul_keys; /* \u0000 may stand in a key */
 	struct level levels[JSON_DEPTH_MAX];
 	struct json_keys keys;
 	struct fault *f;
@@ -219,7 +220,7 @@ static int scan_key(struct scan *s)
 		return fail(s, start, "expected a key in double quotes");
 	if (scan_string(s, &is_escaped, &has_nul) < 0)
 		return ERR_PARSE;
-	if (has_nul)
+	if (has_nul && !s->nul_keys)
 		return fail(s, start, "a key with \\u0000 in it");
 	json_keys_push(&s->keys, (struct json_span) { s->text + start, s->at - start }, is_escaped);
 	skip_space(s);
@@ -301,9 +302,10 @@ static int scan_text(struct scan *s)
 	return s->at == s->n ? 0 : fail(s, s->at, "something after the end of the value");
 }
 
-int json_scan(const char *text, size_t n, struct fault *f)
+static int scan_all(const char *text, size_t n, bool nul_keys, struct fault *f)
 {
 	struct scan s;
+	s.nul_keys = nul_keys;
 	s.text = text;
 	s.n = n;
 	s.at = s.depth = 0;
@@ -312,4 +314,14 @@ int json_scan(const char *text, size_t n, struct fault *f)
 	int rc = scan_text(&s);
 	json_keys_release(&s.keys);
 	return rc;
+}
+
+int json_scan(const char *text, size_t n, struct fault *f)
+{
+	return scan_all(text, n, false, f);
+}
+
+int json_scan_vocab(const char *text, size_t n, struct fault *f)
+{
+	return scan_all(text, n, true, f);
 }

@@ -24,6 +24,9 @@ struct json_span {
 /* 0, or ERR_PARSE with the byte offset and what was wrong in *f. Linear in n, also for
  * objects with many keys. The whole text must be one value (blank space around it). */
 int json_scan(const char *text, size_t n, struct fault *f);
+/* The same, but keys may hold \u0000: vocabularies have such pieces. Only for text that is
+ * read through the cursors below, never given to json-c. */
+int json_scan_vocab(const char *text, size_t n, struct fault *f);
 
 /* All below: only on text that json_scan() accepted. */
 

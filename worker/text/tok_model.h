@@ -1,0 +1,12 @@
+/* tok_model.h - the kinds of models, and what their readers share. */
+#ifndef WORKER_TEXT_TOK_MODEL_H
+#define WORKER_TEXT_TOK_MODEL_H
+#include "worker/text/tok_stages.h"
+
+extern const struct model_kind tok_bpe_kind, tok_unigram_kind, tok_wordpiece_kind;
+
+/* {"piece": id, …} into m->vocab. */
+int tok_model_read_vocab(struct tok_model *m, const struct tok_field *x);
+/* model.unk_token, which must be in the vocabulary if it is set. */
+int tok_model_read_unk(struct tok_model *m, const struct tok_field *model);
+#endif

@@ -1,0 +1,388 @@
+/* tok_norm.c - the kinds of normalizers: rewriting text before it is cut. */
+#include "protocol/mem.h"
+#include "protocol/utf8.h"
+#include "worker/text/tok_bytelevel.h"
+#include "worker/text/tok_stages.h"
+#include "worker/text/tok_unicode.h"
+#include "worker/text/tok_unorm.h"
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+static void add_char(struct buf *out, uint32_t cp)
+{
+	char c[4];
+	buf_add(out, c, (size_t)utf8_encode(cp, c));
+}
+
+/* -- Unicode forms, case, accents --------------------------------------------------------- */
+
+static int apply_form(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	(void)w;
+	tok_unorm((enum unorm_form)n->form, in.s, in.n, out);
+	return 0;
+}
+
+static int read_nfc(struct tok_norm *n, const struct tok_field *x)
+{
+	(void)x;
+	n->form = UNORM_NFC;
+	return 0;
+}
+
+static int read_nfd(struct tok_norm *n, const struct tok_field *x)
+{
+	(void)x;
+	n->form = UNORM_NFD;
+	return 0;
+}
+
+static int read_nfkc(struct tok_norm *n, const struct tok_field *x)
+{
+	(void)x;
+	n->form = UNORM_NFKC;
+	return 0;
+}
+
+static int read_nfkd(struct tok_norm *n, const struct tok_field *x)
+{
+	(void)x;
+	n->form = UNORM_NFKD;
+	return 0;
+}
+
+static void lowercase(const char *s, size_t n, struct buf *out)
+{
+	for (size_t at = 0; at < n;) {
+		uint32_t cp = uni_next(s, n, &at);
+		if (cp < 0x80) {
+			buf_addc(out, (char)(cp >= 'A' && cp <= 'Z' ? cp | 0x20 : cp));
+		} else if (cp == 0x130) { /* the one letter whose lower case is two characters */
+			buf_adds(out, "i\xcc\x87");
+		} else {
+			add_char(out, (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp));
+		}
+	}
+}
+
+static int apply_lowercase(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	(void)n;
+	(void)w;
+	lowercase(in.s, in.n, out);
+	return 0;
+}
+
+/* Characters that `drop` names do not come through. */
+static void filter(const char *s, size_t n, bool (*drop)(uint32_t), struct buf *out)
+{
+	for (size_t at = 0; at < n;) {
+		size_t start = at;
+		if (!drop(uni_next(s, n, &at)))
+			buf_add(out, s + start, at - start);
+	}
+}
+
+static int apply_strip_accents(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	(void)n;
+	(void)w;
+	filter(in.s, in.n, uni_is_mark, out);
+	return 0;
+}
+
+/* -- Replace, Prepend, Strip -------------------------------------------------------------- */
+
+static int read_replace(struct tok_norm *n, const struct tok_field *x)
+{
+	struct tok_field pattern = tok_field_get(x, "pattern"),
+			 content = tok_field_get(x, "content");
+	struct tok_field literal = tok_field_get(&pattern, "String"),
+			 regex = tok_field_get(&pattern, "Regex");
+	struct fault why = { 0 };
+	int err = tok_field_knows(&pattern, "String Regex");
+	if (err == 0)
+		err = tok_field_str(&content, &n->content);
+	if (err)
+		return err;
+	if (tok_field_is_set(&literal)) {
+		err = tok_field_str(&literal, &n->text);
+		return err || n->text.n_bytes ? err : tok_field_wrong(&literal, "is empty");
+	}
+	err = tok_field_str(&regex, &n->text);
+	if (err == 0 && tok_regex_new(n->text.data, n->text.n_bytes, &n->regex, &why) != 0)
+		err = tok_field_wrong(&regex, "%s", why.text);
+	return err;
+}
+
+static int find_in(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct tok_span *m)
+{
+	if (n->regex)
+		return tok_regex_find(
+			n->regex, &w->regex, (struct tok_span) { m->end, in.n }, in.s, m);
+	const char *hit = memmem(in.s + m->end, in.n - m->end, n->text.data, n->text.n_bytes);
+	if (hit == NULL)
+		return 0;
+	m->start = (size_t)(hit - in.s);
+	m->end = m->start + n->text.n_bytes;
+	return 1;
+}
+
+static int apply_replace(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	struct tok_span m = { 0, 0 };
+	size_t done = 0;
+	int rc;
+	while ((rc = find_in(n, w, in, &m)) > 0) {
+		buf_add(out, in.s + done, m.start - done);
+		buf_add(out, n->content.data, n->content.n_bytes);
+		done = m.end;
+		if (m.end > m.start)
+			continue;
+		if (m.end == in.n)
+			break;
+		uni_next(in.s, in.n, &m.end); /* past an empty match */
+	}
+	buf_add(out, in.s + done, in.n - done);
+	return rc < 0 ? rc : 0;
+}
+
+static int read_prepend(struct tok_norm *n, const struct tok_field *x)
+{
+	struct tok_field prepend = tok_field_get(x, "prepend");
+	return tok_field_str(&prepend, &n->content);
+}
+
+static int apply_prepend(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	(void)w;
+	if (in.n > 0)
+		buf_add(out, n->content.data, n->content.n_bytes);
+	buf_add(out, in.s, in.n);
+	return 0;
+}
+
+static int read_strip(struct tok_norm *n, const struct tok_field *x)
+{
+	struct tok_field left = tok_field_get(x, "strip_left"),
+			 right = tok_field_get(x, "strip_right");
+	int err = tok_field_bool(&left, true, &n->flags[0]);
+	return err ? err : tok_field_bool(&right, true, &n->flags[1]);
+}
+
+static int apply_strip(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	(void)w;
+	size_t start = 0, end = in.n;
+	for (size_t at = 0; n->flags[0] && at < in.n && uni_is_space(uni_next(in.s, in.n, &at));)
+		start = at;
+	while (n->flags[1] && end > start) {
+		uint32_t cp = uni_last(in.s, end);
+		if (!uni_is_space(cp))
+			break;
+		end -= cp < 0x80 ? 1 : cp < 0x800 ? 2 : 3;
+	}
+	buf_add(out, in.s + start, end - start);
+	return 0;
+}
+
+/* -- BertNormalizer, Nmt, ByteLevel -------------------------------------------------------- */
+
+enum { BERT_CLEAN, BERT_CHINESE, BERT_ACCENTS, BERT_LOWERCASE };
+
+static int read_bert(struct tok_norm *n, const struct tok_field *x)
+{
+	struct tok_field clean = tok_field_get(x, "clean_text"),
+			 chinese = tok_field_get(x, "handle_chinese_chars"),
+			 accents = tok_field_get(x, "strip_accents"),
+			 lower = tok_field_get(x, "lowercase");
+	int err = tok_field_bool(&clean, true, &n->flags[BERT_CLEAN]);
+	if (err == 0)
+		err = tok_field_bool(&chinese, true, &n->flags[BERT_CHINESE]);
+	if (err == 0)
+		err = tok_field_bool(&lower, true, &n->flags[BERT_LOWERCASE]);
+	if (err == 0)
+		err = tok_field_bool(&accents, n->flags[BERT_LOWERCASE], &n->flags[BERT_ACCENTS]);
+	return err;
+}
+
+static bool is_chinese(uint32_t c)
+{
+	return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) ||
+	       (c >= 0x20000 && c <= 0x2a6df) || (c >= 0x2a700 && c <= 0x2b73f) ||
+	       (c >= 0x2b740 && c <= 0x2b81f) || (c >= 0x2b920 && c <= 0x2ceaf) ||
+	       (c >= 0xf900 && c <= 0xfaff) || (c >= 0x2f800 && c <= 0x2fa1f);
+}
+
+static void clean_char(const struct tok_norm *n, uint32_t cp, struct buf *out)
+{
+	if (n->flags[BERT_CLEAN]) {
+		bool is_line = cp == '\t' || cp == '\n' || cp == '\r';
+		if (cp == 0 || cp == 0xfffd || (!is_line && uni_is_other(cp)))
+			return;
+		if (uni_is_space(cp))
+			cp = ' ';
+	}
+	bool apart = n->flags[BERT_CHINESE] && is_chinese(cp);
+	if (apart)
+		buf_addc(out, ' ');
+	add_char(out, cp);
+	if (apart)
+		buf_addc(out, ' ');
+}
+
+static int apply_bert(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	struct buf a = BUF_INIT, b = BUF_INIT;
+	(void)w;
+	for (size_t at = 0; at < in.n;)
+		clean_char(n, uni_next(in.s, in.n, &at), &a);
+	if (n->flags[BERT_ACCENTS]) {
+		tok_unorm(UNORM_NFD, a.data, a.n_bytes, &b);
+		buf_clear(&a);
+		filter(b.data, b.n_bytes, uni_is_nonspacing, &a);
+	}
+	if (n->flags[BERT_LOWERCASE])
+		lowercase(a.data, a.n_bytes, out);
+	else
+		buf_add(out, a.data, a.n_bytes);
+	buf_release(&a);
+	buf_release(&b);
+	return 0;
+}
+
+static bool nmt_drops(uint32_t c)
+{
+	return (c >= 1 && c <= 8) || c == 0xb || (c >= 0xe && c <= 0x1f) || c == 0x7f ||
+	       c == 0x8f || c == 0x9f;
+}
+
+static bool nmt_blanks(uint32_t c)
+{
+	return c == 9 || c == 0xa || c == 0xc || c == 0xd || c == 0x1680 ||
+	       (c >= 0x200b && c <= 0x200f) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+	       c == 0xfeff || c == 0xfffd;
+}
+
+static int apply_nmt(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	(void)n;
+	(void)w;
+	for (size_t at = 0; at < in.n;) {
+		uint32_t cp = uni_next(in.s, in.n, &at);
+		if (!nmt_drops(cp))
+			add_char(out, nmt_blanks(cp) ? ' ' : cp);
+	}
+	return 0;
+}
+
+static int apply_bytelevel(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	(void)n;
+	(void)w;
+	bytelevel_write(in.s, in.n, out);
+	return 0;
+}
+
+/* -- the table ----------------------------------------------------------------------------- */
+
+static const struct norm_kind kinds[] = {
+	{ "NFC", "type", read_nfc, apply_form },
+	{ "NFD", "type", read_nfd, apply_form },
+	{ "NFKC", "type", read_nfkc, apply_form },
+	{ "NFKD", "type", read_nfkd, apply_form },
+	{ "Lowercase", "type", NULL, apply_lowercase },
+	{ "StripAccents", "type", NULL, apply_strip_accents },
+	{ "Replace", "type pattern content", read_replace, apply_replace },
+	{ "Prepend", "type prepend", read_prepend, apply_prepend },
+	{ "Strip", "type strip_left strip_right", read_strip, apply_strip },
+	{ "BertNormalizer", "type clean_text handle_chinese_chars strip_accents lowercase",
+		read_bert, apply_bert },
+	{ "Nmt", "type", NULL, apply_nmt },
+	{ "ByteLevel", "type", NULL, apply_bytelevel },
+};
+
+static int read_one(struct tok_norms *c, const struct norm_kind *kind, const struct tok_field *x)
+{
+	int err = tok_field_knows(x, kind->members);
+	if (err)
+		return err;
+	if (c->n == STAGES_MAX)
+		return tok_field_wrong(x, "is one stage too many (%d at most)", STAGES_MAX);
+	c->stages = xreallocarray(c->stages, c->n + 1, sizeof *c->stages);
+	struct tok_norm *n = &c->stages[c->n++];
+	*n = (struct tok_norm) { .kind = kind };
+	return kind->read ? kind->read(n, x) : 0;
+}
+
+static int read_chain(struct tok_norms *c, const struct tok_field *x, int depth)
+{
+	struct tok_field type = tok_field_get(x, "type"), list = tok_field_get(x, "normalizers");
+	char name[64];
+	int err = tok_field_is_object(x);
+	if (err)
+		return err;
+	if (!json_copy_str(type.value, name, sizeof name))
+		return tok_field_wrong(&type, "is not the name of a normalizer");
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+		if (strcmp(kinds[i].type, name) == 0)
+			return read_one(c, &kinds[i], x);
+	if (strcmp(name, "Sequence") != 0)
+		return tok_field_wrong(
+			&type, "is \"%s\", a normalizer that is not understood", name);
+	if (depth == STAGES_MAX / 4)
+		return tok_field_wrong(x, "is nested too deeply");
+	err = tok_field_knows(x, "type normalizers");
+	if (err || (err = tok_field_is_array(&list)) != 0)
+		return err;
+	struct json_cursor cursor = json_iterate(list.value);
+	struct json_span value;
+	for (size_t i = 0; err == 0 && json_next_element(&cursor, &value); i++) {
+		struct tok_field element = tok_field_element(&list, i, value);
+		err = read_chain(c, &element, depth + 1);
+	}
+	return err;
+}
+
+int tok_norms_read(struct tok_norms *c, const struct tok_field *x)
+{
+	return tok_field_is_set(x) ? read_chain(c, x, 0) : 0;
+}
+
+void tok_norms_release(struct tok_norms *c)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		tok_regex_free(c->stages[i].regex);
+		buf_release(&c->stages[i].text);
+		buf_release(&c->stages[i].content);
+	}
+	free(c->stages);
+	*c = (struct tok_norms) { 0 };
+}
+
+int tok_norms_apply(
+	const struct tok_norms *c, struct tok_work *w, struct tok_piece in, struct tok_piece *out)
+{
+	*out = in;
+	for (size_t i = 0; i < c->n; i++) {
+		struct buf *b = &w->text[i & 1];
+		buf_clear(b);
+		int err = c->stages[i].kind->apply(&c->stages[i], w, *out, b);
+		if (err)
+			return err;
+		out->s = buf_cstr(b);
+		out->n = b->n_bytes;
+	}
+	return 0;
+}
