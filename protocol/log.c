@@ -95,7 +95,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 
 bool log_traces(const char *part)
 {
-	if (!traced[0] || traces_all)
+	if (!traced[0] || !*part || traces_all)
 		return traces_all;
 	size_t n = strlen(part);
 	for (const char *p = traced; (p = strstr(p, part)) != NULL; p += n)
