@@ -29,7 +29,7 @@ lib     = $(filter-out %/main.o,$(call objs,$1))
 
 PROTOCOL   := $(call lib,protocol)
 KERNELS    := $(call lib,kernels)
-WORKER     := $(call lib,worker worker/model worker/text worker/engine)
+WORKER     := $(call lib,worker worker/model worker/text worker/engine worker/template)
 CONTROLLER := $(call lib,controller)
 
 LIBS_PROTOCOL   := -ljson-c -lm
