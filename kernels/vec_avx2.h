@@ -87,33 +87,56 @@ static inline v16 v_load_f16(const void *p)
 		_mm256_cvtph_ps(_mm_loadu_si128(h + 1)) };
 }
 
-/* AVX2 has no masked access to 16-bit elements: a copy stands between. */
+/* AVX2 masks pairs of 16-bit elements; an odd last one travels alone. */
+static inline __m256i v_load_halves(const void *p, size_t n)
+{
+	__m256i h = _mm256_maskload_epi32(p, v_first8(n / 2)), last;
+	uint16_t odd = 0;
+
+	if (n % 2)
+		memcpy(&odd, (const uint16_t *)p + n - 1, sizeof odd);
+	last = _mm256_andnot_si256(v_first8(n / 2), _mm256_set1_epi32(odd));
+	return _mm256_or_si256(h, _mm256_and_si256(last, v_first8(n / 2 + 1)));
+}
+
+static inline void v_store_halves(void *p, __m256i h, size_t n)
+{
+	uint16_t all[16];
+
+	if (n == 16) {
+		_mm256_storeu_si256(p, h);
+		return;
+	}
+	_mm256_maskstore_epi32(p, v_first8(n / 2), h);
+	_mm256_storeu_si256((void *)all, h);
+	if (n % 2)
+		memcpy((uint16_t *)p + n - 1, all + n - 1, sizeof *all);
+}
+
 static inline v16 v_load_bf16_n(const void *p, size_t n)
 {
-	uint16_t h[16] = { 0 };
-
 	if (n == 16)
 		return v_load_bf16(p);
-	memcpy(h, p, n * sizeof *h);
-	return v_load_bf16(h);
+	__m256i h = v_load_halves(p, n);
+	return (v16){ v_widen_bf16(_mm256_castsi256_si128(h)),
+		v_widen_bf16(_mm256_extracti128_si256(h, 1)) };
 }
 
 static inline v16 v_load_f16_n(const void *p, size_t n)
 {
-	uint16_t h[16] = { 0 };
-
 	if (n == 16)
 		return v_load_f16(p);
-	memcpy(h, p, n * sizeof *h);
-	return v_load_f16(h);
+	__m256i h = v_load_halves(p, n);
+	return (v16){ _mm256_cvtph_ps(_mm256_castsi256_si128(h)),
+		_mm256_cvtph_ps(_mm256_extracti128_si256(h, 1)) };
 }
 
 static inline void v_store_f16_n(void *p, v16 v, size_t n)
 {
-	__m128i h[2] = { _mm256_cvtps_ph(v.a, _MM_FROUND_TO_NEAREST_INT),
-		_mm256_cvtps_ph(v.b, _MM_FROUND_TO_NEAREST_INT) };
+	__m128i a = _mm256_cvtps_ph(v.a, _MM_FROUND_TO_NEAREST_INT);
+	__m128i b = _mm256_cvtps_ph(v.b, _MM_FROUND_TO_NEAREST_INT);
 
-	memcpy(p, h, n * 2);
+	v_store_halves(p, _mm256_set_m128i(b, a), n);
 }
 
 static inline __m256i v_narrow_bf16(__m256 v)
@@ -131,8 +154,8 @@ static inline void v_store_bf16_n(void *p, v16 v, size_t n)
 {
 	__m256i h = _mm256_packus_epi32(v_narrow_bf16(v.a), v_narrow_bf16(v.b));
 
-	h = _mm256_permute4x64_epi64(h, 0xd8); /* pack works within 128-bit halves */
-	memcpy(p, &h, n * 2);
+	/* pack works within 128-bit halves */
+	v_store_halves(p, _mm256_permute4x64_epi64(h, 0xd8), n);
 }
 
 static inline v16 v_fma(v16 a, v16 b, v16 c)
