@@ -1,0 +1,40 @@
+/* batch.c - the items of a batch_* call, each on its own way. Stop 12; next: session.c */
+#include "worker/batch.h"
+#include "worker/params.h"
+#include "worker/session.h"
+
+/* What the batch says about waiting holds for items that say nothing themselves. */
+static void inherit(struct json_object *item, struct json_object *batch)
+{
+	static const char *const keys[] = { "timeout_ms", "priority", "client" };
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		struct json_object *v = params_get(batch, keys[i]);
+		if (v && !json_object_object_get_ex(item, keys[i], NULL))
+			json_object_object_add(item, keys[i], json_object_get(v));
+	}
+}
+
+void handle_batch(struct request *rq)
+{
+	struct json_object *requests = params_get(rq->params, "requests");
+	const size_t n = json_object_array_length(requests);
+	if (n == 0) {
+		reply_result(rq->reply, "{\"results\":[]}", 14);
+		json_object_put(rq->params);
+		return;
+	}
+	const struct method *method = method_find(rq->method->item_name);
+	struct gather *results = gather_new_results(rq->reply, n);
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *item = json_object_array_get_idx(requests, i);
+		struct request one = { .w = rq->w,
+			.method = method,
+			.params = json_object_get(item),
+			.reply = reply_new_item(results, i),
+			.arrived = rq->arrived };
+		if (json_object_is_type(item, json_type_object))
+			inherit(item, rq->params);
+		session_dispatch(&one);
+	}
+	json_object_put(rq->params);
+}

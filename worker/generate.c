@@ -1,0 +1,220 @@
+/* generate.c - generate: from a request to a job in the engine. Stop 12; next:
+ * generate_request.c */
+#include "worker/generate.h"
+#include "protocol/log.h"
+#include "protocol/mem.h"
+#include "worker/models.h"
+#include "worker/params.h"
+#include "worker/stream_wire.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+static void on_handshake_sent(void *arg)
+{
+	struct stream *s = arg;
+	pthread_mutex_lock(&s->lock);
+	s->opened = true;
+	/* By letter, since this may run while others walk the table of calls. */
+	if (s->n_tokens || s->ended)
+		stream_post(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static double epoch_now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void give_handshake(struct stream *s)
+{
+	stream_write_handshake(s, &s->chunk, epoch_now());
+	reply_on_sent(s->reply, on_handshake_sent, s);
+	struct reply *reply = s->reply;
+	s->reply = NULL;
+	reply_result(reply, s->chunk.data, s->chunk.n_bytes);
+	buf_clear(&s->chunk);
+}
+
+static void refuse(struct stream *s, const struct fault *f)
+{
+	if (s->silent)
+		reply_drop(s->reply);
+	else
+		reply_fault(s->reply, f);
+	s->reply = NULL;
+	stream_over(s);
+}
+
+/* Cancelled before the engine had it: it ends as if the engine had cancelled it. */
+static void end_unsubmitted(struct stream *s)
+{
+	struct job_result r = { .finish = FINISH_CANCELLED, .prompt_tokens = s->job->n_prompt };
+	r.total_ms = (clock_now() - s->arrived) * 1e3;
+	for (int i = 0; i < s->n_choices; i++)
+		stream_sink.done(s, i, &r, NULL, 0, i == s->n_choices - 1);
+}
+
+static void submit(struct stream *s)
+{
+	struct job *j = s->job;
+	j->key = s->key;
+	j->sink = &stream_sink;
+	j->sink_arg = s;
+	s->job = NULL;
+	s->submitted = true;
+	log_trace("generate", "%s: %zu prompt tokens, at most %zu new", s->call.stream_id,
+		j->n_prompt, j->max_tokens);
+	engine_submit(s->w->engine, j);
+}
+
+/* The job is built, or could not be. */
+static void admit(struct stream *s)
+{
+	json_object_put(s->params);
+	s->params = NULL;
+	s->letter.open = stream_open_letter;
+	if (s->fault.err) {
+		refuse(s, &s->fault);
+		return;
+	}
+	if (s->cancelled && s->error_wanted) {
+		struct fault f;
+		fault_set(&f, ERR_CANCELLED, "the request was cancelled");
+		refuse(s, &f);
+		return;
+	}
+	s->seed = s->job->sampling.seed;
+	s->n_choices = s->job->n_choices;
+	s->choices = xcalloc((size_t)s->n_choices, sizeof *s->choices);
+	s->tails = xcalloc((size_t)s->n_choices, sizeof *s->tails);
+	if (s->wire.stream && s->silent) {
+		reply_drop(s->reply);
+		s->reply = NULL;
+		s->opened = true;
+	} else if (s->wire.stream) {
+		give_handshake(s);
+	}
+	if (s->cancelled)
+		end_unsubmitted(s);
+	else
+		submit(s);
+}
+
+static void open_admission(struct letter *l)
+{
+	struct stream *s = HOLDER(l, struct stream, letter);
+	pthread_mutex_lock(&s->lock);
+	s->posted = false;
+	pthread_mutex_unlock(&s->lock);
+	admit(s);
+}
+
+static void build(struct stream *s)
+{
+	generate_request_build(s->params, s->model, s->arrived, &s->job, &s->fault);
+}
+
+static void run_build(struct chore *c)
+{
+	struct stream *s = HOLDER(c, struct stream, chore);
+	build(s);
+	pthread_mutex_lock(&s->lock);
+	stream_post(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void on_cancel(struct call *c, enum cancel_how how)
+{
+	struct stream *s = (struct stream *)c;
+	s->cancelled = true;
+	s->silent = s->silent || how == CANCEL_SILENT;
+	s->error_wanted = s->error_wanted || (how == CANCEL_ERROR && s->reply);
+	log_trace("cancel", "%s", s->call.stream_id);
+	if (s->submitted)
+		engine_cancel(s->w->engine, s->key);
+}
+
+/* A version 4 UUID (RFC 9562), as the reference names its streams. */
+static void random_stream_id(char out[37])
+{
+	uint8_t b[16];
+	if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b)
+		log_fatal("getrandom failed");
+	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+	snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+		b[13], b[14], b[15]);
+}
+
+static int check_stream_id(struct worker *w, struct json_object *params, struct fault *f)
+{
+	size_t n;
+	const char *id = params_bytes(params, "stream_id", &n);
+	if (!id)
+		return 0;
+	if (n == 0 || strlen(id) != n)
+		fault_set(f, ERR_INVALID_PARAMS, "stream_id %s",
+			n ? "contains a NUL character" : "is empty");
+	else if (calls_find_stream(&w->calls, id))
+		fault_set(f, ERR_INVALID_PARAMS, "Stream ID '%s' is already in use", id);
+	else
+		return 0;
+	fault_add_str(f, "path", "stream_id");
+	return ERR_INVALID_PARAMS;
+}
+
+static struct stream *stream_new(struct request *rq, struct model_ref *model)
+{
+	struct stream *s = xcalloc(1, sizeof *s);
+	char own_id[37];
+	const char *id = params_str(rq->params, "stream_id");
+	if (!id)
+		random_stream_id(own_id);
+	s->w = rq->w;
+	s->model = model;
+	s->params = rq->params;
+	s->reply = rq->reply;
+	s->arrived = rq->arrived;
+	s->key = ++rq->w->last_key;
+	s->call.cancel = on_cancel;
+	s->call.model = model;
+	s->chore.run = run_build;
+	s->letter.open = open_admission;
+	pthread_mutex_init(&s->lock, NULL);
+	calls_add(&s->w->calls, &s->call, s->reply, id ? id : own_id);
+	return s;
+}
+
+void handle_generate(struct request *rq)
+{
+	struct fault f = { 0 };
+	struct wire_options wire;
+	struct model_ref *model = NULL;
+	const char *model_id = params_str(rq->params, "model_id");
+	if (check_stream_id(rq->w, rq->params, &f) == 0 &&
+		generate_request_wire(rq->params, &wire, &f) == 0) {
+		if (models_wait_for(rq, model_id))
+			return;
+		model = catalog_get(rq->w->catalog, model_id, &f);
+	}
+	if (!model) {
+		reply_fault(rq->reply, &f);
+		json_object_put(rq->params);
+		return;
+	}
+	struct stream *s = stream_new(rq, model);
+	s->wire = wire;
+	if (!wire.stream)
+		progress_init(&s->progress, rq->params);
+	if (generate_request_is_long(rq->params)) {
+		workq_push(&s->w->aux, &s->chore);
+		return;
+	}
+	build(s);
+	admit(s);
+}

@@ -1,0 +1,242 @@
+/* generate_request.c - parameters of generate → a job. Stop 13; next: engine/engine.c */
+#include "worker/generate_request.h"
+#include "protocol/mem.h"
+#include "worker/model/model.h"
+#include "worker/params.h"
+#include "worker/text/tokenizer.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static int refuse(struct fault *f, const char *path, const char *why)
+{
+	fault_set(f, ERR_INVALID_PARAMS, "%s %s", path, why);
+	fault_add_str(f, "path", path);
+	return ERR_INVALID_PARAMS;
+}
+
+bool generate_request_is_long(struct json_object *params)
+{
+	size_t n_prompt, n_text;
+	params_bytes(params, "prompt", &n_prompt);
+	params_bytes(params, "text", &n_text);
+	return n_prompt > LONG_TEXT_BYTES || n_text > LONG_TEXT_BYTES;
+}
+
+/* -- prompt -------------------------------------------------------------------------------- */
+
+static int encode_prompt(struct job *j, const char *text, size_t n, struct fault *f)
+{
+	const struct model *m = model_ref_model(j->model);
+	struct tok_ids ids = { 0 };
+	const int err = tokenizer_encode(
+		model_tokenizer(m), text, n, TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, &ids, f);
+	if (err != 0) {
+		tok_ids_release(&ids);
+		fault_add_str(f, "model_id", model_ref_id(j->model));
+		return err;
+	}
+	j->prompt = ids.ids;
+	j->n_prompt = ids.n;
+	for (size_t i = 0; i < ids.n; i++)
+		if (ids.ids[i] < 0 || (size_t)ids.ids[i] >= model_info(m)->vocab_size)
+			return fault_set(f, ERR_TOKENIZER,
+				"the tokenizer made id %d, the model has %zu rows", ids.ids[i],
+				model_info(m)->vocab_size);
+	return 0;
+}
+
+int generate_request_prompt(struct job *j, struct json_object *params, struct fault *f)
+{
+	const size_t vocab_size = model_info(model_ref_model(j->model))->vocab_size;
+	const bool has_ids = params_has(params, "prompt_tokens");
+	size_t n;
+	const char *text = params_bytes(params, "prompt", &n);
+	int err;
+	if (!text == !has_ids)
+		return refuse(f, "prompt",
+			text ? "and prompt_tokens exclude each other: give one of them"
+			     : "is missing: give exactly one of prompt and prompt_tokens");
+	if (has_ids)
+		err = params_token_ids(
+			params, "prompt_tokens", vocab_size, &j->prompt, &j->n_prompt, f);
+	else
+		err = encode_prompt(j, text, n, f);
+	if (err == 0 && j->n_prompt == 0)
+		return refuse(f, has_ids ? "prompt_tokens" : "prompt",
+			"is empty, and this model has no token that begins a text");
+	return err;
+}
+
+/* -- sampling ------------------------------------------------------------------------------ */
+
+/* The request's value, else the model's generation_config.json, else ours. */
+static double pick(struct json_object *params, const char *key, double of_model, double ours)
+{
+	return params_num(params, key, isnan(of_model) ? ours : of_model);
+}
+
+static int64_t pick_seed(struct json_object *params)
+{
+	uint32_t random;
+	if (params_has(params, "seed"))
+		return params_int(params, "seed", 0);
+	if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+		random = (uint32_t)(clock_now() * 1e6);
+	return random;
+}
+
+static int bias_value(struct json_object *v, float *out)
+{
+	if (json_object_is_type(v, json_type_boolean) && !json_object_get_boolean(v)) {
+		*out = -INFINITY;
+		return 0;
+	}
+	if (!json_object_is_type(v, json_type_int) && !json_object_is_type(v, json_type_double))
+		return ERR_INVALID_PARAMS;
+	const double x = json_object_get_double(v);
+	*out = (float)x;
+	return x >= -100 && x <= 100 ? 0 : ERR_INVALID_PARAMS;
+}
+
+/* Keys are token ids written as decimal numbers: "17", not "017" or "1e1". */
+static bool bias_id(const char *key, size_t vocab_size, int32_t *out)
+{
+	const size_t n = strlen(key);
+	if (n == 0 || n > 9 || strspn(key, "0123456789") != n || (n > 1 && key[0] == '0'))
+		return false;
+	*out = (int32_t)strtol(key, NULL, 10);
+	return (size_t)*out < vocab_size;
+}
+
+static int take_bias(struct job *j, struct json_object *bias, size_t vocab_size, struct fault *f)
+{
+	struct logit_bias *list;
+	size_t n = 0;
+	char path[64];
+	list = xcalloc((size_t)json_object_object_length(bias) + 1, sizeof *list);
+	j->sampling.bias = list;
+	json_object_object_foreach(bias, key, value)
+	{
+		snprintf(path, sizeof path, "logit_bias.%.40s", key);
+		if (!bias_id(key, vocab_size, &list[n].id))
+			return refuse(f, path, "is not a token id of this model");
+		if (bias_value(value, &list[n].bias) != 0)
+			return refuse(f, path, "must be a number from -100 to 100, or false");
+		n++;
+	}
+	j->sampling.n_bias = n;
+	return 0;
+}
+
+/* logprobs is a bool, or how many alternatives; top_logprobs says how many. */
+static void take_logprobs(struct json_object *params, bool *logprobs, int *top)
+{
+	struct json_object *v = params_get(params, "logprobs");
+	const bool is_count = v && !json_object_is_type(v, json_type_boolean);
+	*top = (int)params_int(
+		params, "top_logprobs", is_count ? params_int(params, "logprobs", 0) : 0);
+	*logprobs = *top > 0 || is_count || (v && json_object_get_boolean(v));
+}
+
+int generate_request_sampling(struct job *j, struct json_object *params, struct fault *f)
+{
+	const struct model *m = model_ref_model(j->model);
+	const struct model_defaults *d = model_defaults(m);
+	struct sampling *s = &j->sampling;
+	struct json_object *bias = params_get(params, "logit_bias");
+	const double cold = d->do_sample == 0 ? 0 : d->temperature;
+	s->temperature = (float)pick(params, "temperature", cold, 0.7);
+	s->top_p = (float)pick(params, "top_p", d->top_p, 1);
+	s->min_p = (float)pick(params, "min_p", d->min_p, 0);
+	s->typical_p = (float)pick(params, "typical_p", d->typical_p, 1);
+	s->top_k = (int32_t)params_int(params, "top_k", d->top_k > 0 ? (int64_t)d->top_k : 0);
+	s->repetition_penalty = (float)pick(params, "repetition_penalty", d->repetition_penalty, 1);
+	s->repetition_window = (int32_t)params_int(params, "repetition_window", -1);
+	s->presence_penalty = (float)params_num(params, "presence_penalty", 0);
+	s->frequency_penalty = (float)params_num(params, "frequency_penalty", 0);
+	s->seed = (uint64_t)pick_seed(params);
+	take_logprobs(params, &s->logprobs, &s->top_logprobs);
+	return bias ? take_bias(j, bias, model_info(m)->vocab_size, f) : 0;
+}
+
+/* -- the rest ------------------------------------------------------------------------------ */
+
+static void take_stops(struct job *j, struct json_object *params)
+{
+	struct json_object *v = params_get(params, "stop_sequences");
+	const bool is_one = json_object_is_type(v, json_type_string);
+	const size_t n = !v ? 0 : is_one ? 1 : json_object_array_length(v);
+	j->stops = xcalloc(n + 1, sizeof *j->stops);
+	for (size_t i = 0; i < n; i++)
+		j->stops[j->n_stops++] = xstrdup(
+			json_object_get_string(is_one ? v : json_object_array_get_idx(v, i)));
+}
+
+static int take_limits(struct job *j, struct json_object *params, struct fault *f)
+{
+	const size_t vocab_size = model_info(model_ref_model(j->model))->vocab_size;
+	const int64_t timeout = params_int(params, "timeout_ms", 0);
+	const char *truncate = params_str(params, "truncate");
+	j->max_tokens = (size_t)params_int(params, "max_tokens", 512);
+	j->min_tokens = (size_t)params_int(params, "min_tokens", 0);
+	if (j->min_tokens > j->max_tokens)
+		return refuse(f, "min_tokens", "is larger than max_tokens");
+	j->n_choices = (int)params_int(params, "n", 1);
+	j->include_stop = params_bool(params, "include_stop", false);
+	j->ignore_eos = params_bool(params, "ignore_eos", false);
+	j->echo = params_bool(params, "echo", false);
+	j->truncate_left = truncate && strcmp(truncate, "left") == 0;
+	j->deadline = timeout > 0 ? j->arrived + (double)timeout / 1e3 : 0;
+	j->idle_timeout = (double)params_int(params, "idle_timeout_ms", 0) / 1e3;
+	return params_token_ids(
+		params, "stop_token_ids", vocab_size, &j->stop_ids, &j->n_stop_ids, f);
+}
+
+enum job_priority generate_request_priority(const char *name)
+{
+	return !name || strcmp(name, "default") == 0 ? PRIORITY_DEFAULT
+	       : strcmp(name, "urgent") == 0         ? PRIORITY_URGENT
+						     : PRIORITY_BACKGROUND;
+}
+
+int generate_request_build(struct json_object *params, struct model_ref *model, double arrived,
+	struct job **out, struct fault *f)
+{
+	struct job *j = xcalloc(1, sizeof *j);
+	int err;
+	j->kind = JOB_GENERATE;
+	j->model = model_ref_take(model);
+	j->arrived = arrived;
+	j->skip_special = true;
+	j->priority = generate_request_priority(params_str(params, "priority"));
+	take_stops(j, params);
+	/* Cheap refusals first: tokenizing may take long. */
+	if ((err = take_limits(j, params, f)) != 0 ||
+		(err = generate_request_sampling(j, params, f)) != 0 ||
+		(err = generate_request_prompt(j, params, f)) != 0 || (err = job_fit(j, f)) != 0) {
+		job_free(j);
+		return err;
+	}
+	*out = j;
+	return 0;
+}
+
+int generate_request_wire(struct json_object *params, struct wire_options *out, struct fault *f)
+{
+	struct json_object *o = params_get(params, "stream_options");
+	*out = (struct wire_options) { .stream = params_bool(params, "stream", true),
+		.max_delay = -1,
+		.include_usage = true };
+	take_logprobs(params, &out->logprobs, &out->top_logprobs);
+	if (o && !out->stream)
+		return refuse(f, "stream_options", "needs stream: true");
+	if (params_has(o, "max_delay_ms"))
+		out->max_delay = params_num(o, "max_delay_ms", 0) / 1e3;
+	out->interval = (size_t)params_int(o, "interval_tokens", 0);
+	out->include_usage = params_bool(o, "include_usage", true);
+	out->cumulative_text = params_bool(o, "cumulative_text", false);
+	return 0;
+}

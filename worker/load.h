@@ -1,0 +1,14 @@
+/* load.h - load_model: on the loader thread, joined by who asks for the same, cancellable. */
+#ifndef WORKER_LOAD_H
+#define WORKER_LOAD_H
+#include "worker/models.h"
+
+handler_fn handle_load_model;
+
+/* Keep rq until the load of model_id is decided; false if none is running. */
+bool load_park(const struct request *rq, const char *model_id);
+/* fn(arg, model_id, fraction) for each load running or queued. */
+void load_each(const struct models *m, void (*fn)(void *arg, const char *model_id, double fraction),
+	void *arg);
+bool load_is_idle(const struct models *m); /* no load holds the loader thread */
+#endif

@@ -1,0 +1,176 @@
+/* loop.c - the I/O thread. Stop 10; next: session.c */
+#include "worker/loop.h"
+#include "protocol/log.h"
+#include "worker/session.h"
+#include "worker/stream.h"
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define READ_BYTES 262144
+/* Messages handled before letters and output get their turn again. */
+#define MESSAGES_PER_TURN 64
+/* After shutdown was answered: time for the host to send exit or close, as LSP hosts do. */
+#define GRACE_S 0.25
+/* After everything was cancelled: time for the last answers to be computed and read. */
+#define LAST_WORDS_S 1.0
+
+struct loop {
+	struct worker *w;
+	const struct loop_io *io;
+	struct frame_reader reader;
+	bool eof;
+	bool backlog;               /* whole messages may wait in the reader */
+	bool abandoned;             /* nobody hears us any more: stop at once */
+	double grace_until, end_at; /* 0 = not set */
+};
+
+void loop_drain(struct worker *w, const char *why)
+{
+	if (w->phase != PHASE_SERVING)
+		return;
+	log_info("ending: %s; %zu calls run", why, w->calls.n);
+	w->phase = PHASE_DRAINING;
+	w->drain_until = clock_now() + w->options.drain_ms / 1e3;
+}
+
+static void handle_messages(struct loop *l)
+{
+	const char *text;
+	size_t n;
+	l->backlog = true;
+	for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+		const enum frame_status status = frame_next(&l->reader, &text, &n);
+		l->w->out.framing = l->reader.framing;
+		if (status == FRAME_NEED_MORE) {
+			l->backlog = false;
+			return;
+		}
+		if (status == FRAME_TEXT)
+			session_text(l->w, text, n);
+		else
+			session_bad_frame(l->w, status);
+	}
+}
+
+static void read_host(struct loop *l)
+{
+	const ssize_t n = read(l->io->in, frame_space(&l->reader, READ_BYTES), READ_BYTES);
+	if (n > 0) {
+		frame_fed(&l->reader, (size_t)n);
+	} else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+		frame_eof(&l->reader);
+		l->eof = true;
+	}
+	l->backlog = true;
+}
+
+static void read_signal(struct loop *l)
+{
+	struct signalfd_siginfo s;
+	if (read(l->io->signals, &s, sizeof s) != (ssize_t)sizeof s)
+		return;
+	if (s.ssi_signo == SIGUSR1) {
+		/* Also sent when only the thread that started us ended. */
+		if (getppid() != l->io->parent) {
+			log_info("ending: the parent process is gone");
+			l->abandoned = true;
+		}
+	} else if (l->w->phase == PHASE_SERVING) {
+		loop_drain(l->w, "a signal");
+		l->w->exit_asked = true;
+	} else {
+		l->w->drain_until = 0; /* asked twice: do not wait */
+		l->w->exit_asked = true;
+	}
+}
+
+/* One step of the end. True when there is nothing left to do. */
+static bool ending(struct loop *l, double now)
+{
+	struct worker *w = l->w;
+	if (w->phase == PHASE_DRAINING && now >= w->drain_until && w->calls.n) {
+		log_info("cancelling %zu calls", w->calls.n);
+		w->phase = PHASE_CANCELLING;
+		flow_open(&w->flow);
+		calls_cancel_all(&w->calls, CANCEL_FINISH);
+	}
+	if (w->phase != PHASE_SERVING && !l->end_at)
+		l->end_at = w->drain_until + LAST_WORDS_S;
+	if (w->phase != PHASE_SERVING && w->calls.n == 0 && w->on_drained) {
+		struct reply *r = w->on_drained;
+		w->on_drained = NULL;
+		l->grace_until = now + GRACE_S;
+		reply_result(r, "{\"success\":true}", 16);
+		outbox_flush(&w->out);
+	}
+	if (w->phase == PHASE_SERVING ||
+		(now < l->end_at && (w->calls.n || outbox_unsent(&w->out))))
+		return false;
+	return l->eof || w->exit_asked || now >= l->end_at || now >= l->grace_until;
+}
+
+static int timeout_ms(const struct loop *l, double now, double due)
+{
+	double at = due >= 0 ? now + due : INFINITY;
+	if (l->backlog)
+		return 0;
+	if (l->w->phase == PHASE_DRAINING && l->w->drain_until < at)
+		at = l->w->drain_until;
+	if (l->end_at && l->end_at < at)
+		at = l->end_at;
+	if (l->grace_until && l->grace_until < at)
+		at = l->grace_until;
+	if (isinf(at))
+		return -1;
+	return at <= now ? 0 : (int)ceil((at - now) * 1e3);
+}
+
+static void wait_and_take(struct loop *l, int wait_ms)
+{
+	struct worker *w = l->w;
+	struct pollfd fds[] = {
+		{ l->eof ? -1 : l->io->in, POLLIN, 0 },
+		{ w->out.fd, outbox_unsent(&w->out) ? POLLOUT : 0, 0 },
+		{ w->mail.fd, POLLIN, 0 },
+		{ l->io->signals, POLLIN, 0 },
+	};
+	if (poll(fds, 4, wait_ms) < 0)
+		return;
+	if (fds[3].revents)
+		read_signal(l);
+	if (fds[2].revents)
+		mailbox_open(&w->mail);
+	if (fds[1].revents & (POLLERR | POLLNVAL))
+		l->abandoned = true;
+	if (fds[0].revents)
+		read_host(l);
+}
+
+bool loop_run(struct worker *w, const struct loop_io *io)
+{
+	struct loop l = { .w = w, .io = io };
+	frame_reader_init(&l.reader, w->options.framing, w->options.max_frame);
+	w->out.framing = w->options.framing;
+	while (!l.abandoned) {
+		if (l.backlog)
+			handle_messages(&l);
+		if (l.eof && !l.backlog)
+			loop_drain(w, "end of input");
+		double now = clock_now();
+		const double due = streams_tick(w, now);
+		if (outbox_flush(&w->out) == ERR_IO)
+			break;
+		flow_drained(&w->flow, 0, outbox_unsent(&w->out));
+		if (ending(&l, now))
+			break;
+		wait_and_take(&l, timeout_ms(&l, now, due));
+	}
+	if (w->out.broken || l.abandoned)
+		log_debug("nobody reads any more");
+	frame_reader_release(&l.reader);
+	return w->calls.n == 0;
+}

@@ -1,0 +1,155 @@
+/* main.c - tandem-worker: the process, its descriptors and its threads. */
+#include "kernels/kernels.h"
+#include "protocol/log.h"
+#include "protocol/version.h"
+#include "worker/load.h"
+#include "worker/loop.h"
+#include "worker/model/mapped_file.h"
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Descriptors 0, 1, 2 exist from here on, and 1 is stderr: whatever a library prints cannot
+ * reach the protocol. Returns the protocol's own descriptor. */
+static int reserve_stdout(void)
+{
+	int fd;
+	while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd <= 2)
+		fcntl(fd, F_SETFD, 0);
+	if (fd > 2)
+		close(fd);
+	fd = fcntl(1, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0 || dup2(2, 1) < 0)
+		log_fatal("cannot reserve stdout");
+	return fd;
+}
+
+/* Signals are read by the loop; blocked before the first thread, so that all inherit it. */
+static int open_signals(void)
+{
+	sigset_t set;
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigaction(SIGPIPE, &ignore, NULL);
+	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+		return -1;
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Between steps: wait for a host that does not read, and --dev-stall-ms. */
+static void gate(void *arg)
+{
+	struct worker *w = arg;
+	const int ms = w->options.dev_stall_ms;
+	if (ms > 0)
+		nanosleep(&(struct timespec) { ms / 1000, (long)(ms % 1000) * 1000000 }, NULL);
+	flow_wait(&w->flow);
+}
+
+static void *compute(void *arg)
+{
+	struct worker *w = arg;
+	engine_run(w->engine);
+	return NULL;
+}
+
+static int start(struct worker *w, pthread_t *compute_thread, int out)
+{
+	if (mailbox_init(&w->mail) != 0)
+		return ERR_IO;
+	w->started = clock_now();
+	outbox_init(&w->out, out);
+	w->out.garbage = w->options.dev_garbage;
+	flow_init(&w->flow);
+	w->catalog = catalog_new();
+	w->models = models_new();
+	w->engine = engine_new(&(struct engine_options) { .threads = w->options.threads,
+		.kv_bytes = w->options.kv_bytes,
+		.max_running = w->options.max_running,
+		.gate = gate,
+		.gate_arg = w });
+	if (!w->engine || workq_start(&w->loader, "loader") != 0 ||
+		workq_start(&w->aux, "aux") != 0 ||
+		pthread_create(compute_thread, NULL, compute, w) != 0)
+		return ERR_IO;
+	pthread_setname_np(*compute_thread, "compute");
+	return 0;
+}
+
+/* Only when no call and no load is left: then every thread comes to its end. */
+static void stop(struct worker *w, pthread_t compute_thread)
+{
+	flow_open(&w->flow);
+	engine_stop(w->engine, false);
+	pthread_join(compute_thread, NULL);
+	workq_stop(&w->loader);
+	workq_stop(&w->aux);
+	engine_free(w->engine);
+	models_free(w->models);
+	catalog_free(w->catalog);
+	flow_release(&w->flow);
+	outbox_release(&w->out);
+	mailbox_release(&w->mail);
+	options_release(&w->options);
+}
+
+static int serve(struct worker *w, int out, pid_t parent)
+{
+	pthread_t compute_thread;
+	const struct loop_io io = { .in = 0, .signals = open_signals(), .parent = parent };
+	/* When the parent dies without a word, SIGUSR1 makes the loop look. */
+	prctl(PR_SET_PDEATHSIG, SIGUSR1);
+	if (getppid() != parent)
+		return EXIT_SUCCESS;
+	if (io.signals < 0 || start(w, &compute_thread, out) != 0) {
+		log_error("cannot start: no descriptors, threads or memory");
+		return EX_OSERR;
+	}
+	/* The name that hosts of the reference system wait for. */
+	log_info("MLX Runtime ready (tandem-worker %s, %d threads)", TANDEM_VERSION,
+		w->options.threads);
+	const bool all_ended = loop_run(w, &io);
+	close(io.signals);
+	if (all_ended && load_is_idle(w->models)) {
+		stop(w, compute_thread);
+		return EXIT_SUCCESS;
+	}
+	/* Some thread is still inside a step or a load that nobody waits for. */
+	outbox_release(&w->out);
+	_exit(EXIT_SUCCESS);
+}
+
+int main(int argc, char **argv)
+{
+	static struct worker worker;
+	const pid_t parent = getppid();
+	unsigned mask;
+	switch (options_parse(&worker.options, argc, argv, getenv("TANDEM_MODELS"))) {
+	case OPTIONS_HELP: fputs(options_help, stdout); return EXIT_SUCCESS;
+	case OPTIONS_VERSION: puts("tandem-worker " TANDEM_VERSION); return EXIT_SUCCESS;
+	case OPTIONS_BAD:
+		fprintf(stderr, "tandem-worker: %s\ntandem-worker --help lists the options\n",
+			worker.options.complaint);
+		return EX_USAGE;
+	case OPTIONS_RUN: break;
+	}
+	const int out = reserve_stdout();
+	log_init("tandem-worker", worker.options.verbose ? LOG_DEBUG : LOG_INFO);
+	if (!kernels_parse_mask(getenv("KERNELS_MASK"), &mask)) {
+		log_error("KERNELS_MASK names an instruction set that is not known");
+		return EX_USAGE;
+	}
+	mapped_file_name_truncation();
+	return serve(&worker, out, parent);
+}

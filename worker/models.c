@@ -1,0 +1,225 @@
+/* models.c - loaded models as the I/O thread knows them; unload_model, list_models. */
+#include "worker/models.h"
+#include "protocol/log.h"
+#include "protocol/mem.h"
+#include "worker/load.h"
+#include "worker/params.h"
+#include "worker/roots.h"
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+struct unload {
+	struct call call; /* first: a call * is an unload * */
+	struct worker *w;
+	struct model_ref *ref; /* keeps the model while its calls end */
+	char *model_id;
+	struct reply *reply;
+	struct unload *prev, *next;
+};
+
+struct models *models_new(void)
+{
+	return xcalloc(1, sizeof(struct models));
+}
+
+static void loaded_free(struct loaded *l)
+{
+	free(l->model_id);
+	free(l->asked);
+	free(l);
+}
+
+void models_free(struct models *m)
+{
+	while (m->loaded) {
+		struct loaded *l = m->loaded;
+		m->loaded = l->next;
+		loaded_free(l);
+	}
+	free(m);
+}
+
+struct loaded *models_find(const struct models *m, const char *model_id)
+{
+	struct loaded *l = m->loaded;
+	while (l && strcmp(l->model_id, model_id) != 0)
+		l = l->next;
+	return l;
+}
+
+void models_remember(struct models *m, const struct loaded *l)
+{
+	struct loaded *own = xcalloc(1, sizeof *own);
+	models_forget(m, l->model_id);
+	*own = *l;
+	own->model_id = xstrdup(l->model_id);
+	own->asked = xstrdup(l->asked);
+	LL_APPEND(m->loaded, own);
+}
+
+void models_forget(struct models *m, const char *model_id)
+{
+	struct loaded *l = models_find(m, model_id);
+	if (!l)
+		return;
+	LL_DELETE(m->loaded, l);
+	loaded_free(l);
+}
+
+bool models_wait_for(const struct request *rq, const char *model_id)
+{
+	return !models_find(rq->w->models, model_id) && load_park(rq, model_id);
+}
+
+static size_t calls_using(const struct worker *w, const struct model_ref *ref)
+{
+	const struct call *c;
+	size_t n = 0;
+	DL_FOREACH (w->calls.list, c)
+		n += c->model == ref;
+	return n;
+}
+
+static void unload_end(struct unload *u, const struct fault *f)
+{
+	struct worker *w = u->w;
+	DL_DELETE(w->models->unloads, u);
+	model_ref_release(u->ref);
+	if (f) {
+		reply_fault(u->reply, f);
+	} else {
+		log_info("unloaded %s", u->model_id);
+		reply_result(u->reply, "{\"success\":true}", 16);
+	}
+	calls_over(&w->calls, &u->call);
+	free(u->model_id);
+	free(u);
+}
+
+static void unload_cancel(struct call *c, enum cancel_how how)
+{
+	struct unload *u = (struct unload *)c;
+	struct fault f;
+	if (how == CANCEL_SILENT) {
+		reply_drop(u->reply);
+		u->reply = reply_new(&(struct reply_to) { .out = &u->w->out });
+	}
+	fault_set(&f, ERR_CANCELLED, "unloading of %s was no longer waited for", u->model_id);
+	unload_end(u, &f);
+}
+
+void models_call_over(struct worker *w)
+{
+	struct unload *u, *next;
+	DL_FOREACH_SAFE (w->models->unloads, u, next)
+		if (calls_using(w, u->ref) == 0)
+			unload_end(u, NULL);
+}
+
+void handle_unload_model(struct request *rq)
+{
+	struct worker *w = rq->w;
+	struct fault f = { 0 };
+	const char *model_id = params_str(rq->params, "model_id");
+	if (models_wait_for(rq, model_id))
+		return;
+	struct model_ref *ref = catalog_get(w->catalog, model_id, &f);
+	if (!ref || catalog_remove(w->catalog, model_id, &f) != 0) {
+		reply_fault(rq->reply, &f);
+		json_object_put(rq->params);
+		return;
+	}
+	models_forget(w->models, model_id);
+	struct unload *u = xcalloc(1, sizeof *u);
+	*u = (struct unload) {
+		.w = w, .ref = ref, .model_id = xstrdup(model_id), .reply = rq->reply
+	};
+	u->call.cancel = unload_cancel;
+	calls_add(&w->calls, &u->call, rq->reply, NULL);
+	DL_APPEND(w->models->unloads, u);
+	if (params_bool(rq->params, "force", false))
+		engine_cancel_model(w->engine, ref);
+	json_object_put(rq->params);
+	models_call_over(w);
+}
+
+void models_write(
+	struct buf *out, const char *model_id, const struct model *m, const struct loaded *l)
+{
+	const struct model_info *i = model_info(m);
+	jout_key_cstr(out, "model_id", model_id);
+	jout_key_cstr(out, "state", "ready");
+	jout_key_int(out, "context_length", (int64_t)i->context_length);
+	jout_key_int(out, "parameter_count", (int64_t)i->parameter_count);
+	jout_key_cstr(out, "dtype", i->dtype);
+	jout_key_cstr(out, "architecture", i->architecture);
+	jout_key_cstr(out, "format", i->format);
+	jout_key_cstr(out, "quantization", i->quantization);
+	jout_key_int(out, "vocab_size", (int64_t)i->vocab_size);
+	jout_key_bool(out, "is_vision_model", false);
+	jout_key_cstr(out, "tokenizer_type", i->tokenizer_type);
+	jout_key_int(out, "memory_usage", (int64_t)i->weight_bytes);
+	jout_key_int(out, "kv_bytes_per_token", (int64_t)i->kv_bytes_per_token);
+	jout_key_cstr(out, "cached_path", i->path);
+	jout_key_num(out, "load_ms", l ? l->load_ms : 0);
+	jout_key_int(out, "replicas", 1);
+	if (l && l->is_draft)
+		jout_key_bool(out, "draft", true);
+}
+
+struct listing {
+	struct worker *w;
+	struct buf out;
+};
+
+static void list_loaded(void *arg, const struct model_ref *r)
+{
+	struct listing *l = arg;
+	const char *id = model_ref_id(r);
+	jout_sep(&l->out);
+	buf_addc(&l->out, '{');
+	models_write(&l->out, id, model_ref_model(r), models_find(l->w->models, id));
+	buf_addc(&l->out, '}');
+}
+
+static void list_plain(struct listing *l, const char *id, const char *state)
+{
+	jout_sep(&l->out);
+	buf_addc(&l->out, '{');
+	jout_key_cstr(&l->out, "model_id", id);
+	jout_key_cstr(&l->out, "state", state);
+}
+
+static void list_loading(void *arg, const char *model_id, double fraction)
+{
+	struct listing *l = arg;
+	if (models_find(l->w->models, model_id))
+		return;
+	list_plain(l, model_id, "loading");
+	jout_key_num(&l->out, "progress", fraction);
+	buf_addc(&l->out, '}');
+}
+
+static void list_available(void *arg, const char *model_id, const char *path)
+{
+	struct listing *l = arg;
+	if (models_find(l->w->models, model_id))
+		return;
+	list_plain(l, model_id, "available");
+	jout_key_cstr(&l->out, "path", path);
+	buf_addc(&l->out, '}');
+}
+
+void handle_list_models(struct request *rq)
+{
+	struct listing l = { rq->w, BUF_INIT };
+	buf_adds(&l.out, "{\"models\":[");
+	catalog_each(rq->w->catalog, list_loaded, &l);
+	load_each(rq->w->models, list_loading, &l);
+	roots_each(&rq->w->options, list_available, &l);
+	buf_adds(&l.out, "]}");
+	reply_result(rq->reply, l.out.data, l.out.n_bytes);
+	buf_release(&l.out);
+	json_object_put(rq->params);
+}

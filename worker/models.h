@@ -1,0 +1,48 @@
+/* models.h - what was loaded and how, what is being loaded, and who waits for either.
+ *
+ * The catalog (thread-safe) holds the models themselves; this holds what only the I/O
+ * thread needs to know about them. Calls that name a model that is just being loaded wait
+ * for it, so a host may write load_model and generate in one go. */
+#ifndef WORKER_MODELS_H
+#define WORKER_MODELS_H
+#include "worker/handlers.h"
+#include "worker/worker.h"
+
+struct load; /* load.c: one model being loaded */
+
+struct loaded {
+	char *model_id;
+	char *asked; /* the options as one text: the same load asked again is answered at once */
+	double load_ms;
+	bool is_draft;
+	struct loaded *next;
+};
+
+struct models {
+	struct loaded *loaded;
+	struct load *loads;     /* running or queued, newest first */
+	struct unload *unloads; /* waiting for running calls */
+};
+
+struct unload; /* models.c: an unload_model that waits for running calls */
+
+struct models *models_new(void);
+void models_free(struct models *m); /* nothing is being loaded any more */
+
+struct loaded *models_find(const struct models *m, const char *model_id); /* NULL if not loaded */
+/* Remember a model that was just put in the catalog. Replaces an older record. */
+void models_remember(struct models *m, const struct loaded *l); /* strings are copied */
+void models_forget(struct models *m, const char *model_id);
+
+/* If model_id is not loaded but being loaded: keep rq until that is decided, and true. */
+bool models_wait_for(const struct request *rq, const char *model_id);
+
+/* What a call ended may allow: an unload that waited for it. */
+void models_call_over(struct worker *w);
+/* The members of a loaded model as load_model, list_models and runtime/state show them:
+ * written into an open object. */
+void models_write(
+	struct buf *out, const char *model_id, const struct model *m, const struct loaded *l);
+
+handler_fn handle_unload_model, handle_list_models;
+#endif

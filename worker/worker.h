@@ -1,0 +1,58 @@
+/* worker.h - the parts of one worker process, and a request on its way through them.
+ *
+ * One struct worker exists; main makes it, the I/O thread owns it. Other threads touch only
+ * what says that it is thread-safe: catalog, engine, mailbox, workqs, flow. */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+#include "worker/calls.h"
+#include "worker/catalog.h"
+#include "worker/engine/engine.h"
+#include "worker/flow.h"
+#include "worker/mailbox.h"
+#include "worker/options.h"
+#include "worker/outbox.h"
+#include "worker/reply.h"
+#include "worker/telemetry.h"
+#include "worker/workq.h"
+#include <json-c/json.h>
+
+struct models; /* models.h: what was loaded, is being loaded, waits to be unloaded */
+
+enum phase {
+	PHASE_SERVING,
+	PHASE_DRAINING,   /* nothing is admitted; what runs may end by itself */
+	PHASE_CANCELLING, /* the drain time is over: everything was asked to end */
+};
+
+struct worker {
+	struct worker_options options;
+	struct catalog *catalog;
+	struct engine *engine;
+	struct mailbox mail;
+	struct flow flow;
+	struct outbox out;
+	struct calls calls;
+	struct models *models;
+	struct workq loader, aux;
+	struct telemetry telemetry;
+	struct stream *held;      /* streams with tokens that wait for more, time or room */
+	uint64_t last_key;        /* of the jobs given to the engine */
+	struct reply *on_drained; /* the `shutdown` request, answered when nothing is left */
+	enum phase phase;
+	double drain_until; /* clock_now() based, once the phase is not SERVING */
+	bool exit_asked;    /* `exit` or a signal: leave without waiting for the end of stdin */
+	double started;     /* clock_now() */
+	size_t n_emitted;   /* tokens written, for --dev-crash-after */
+};
+
+/* One request, with what it owns: a handler uses up params and reply. */
+struct request {
+	struct worker *w;
+	const struct method *method;
+	struct json_object *params;  /* checked by method_check; NULL = {} */
+	struct json_span raw_params; /* its text, while the handler runs */
+	struct reply *reply;
+	double arrived; /* clock_now() */
+	bool admitted;  /* once let in, waiting for a model does not put it out again */
+};
+#endif
