@@ -180,6 +180,11 @@ static struct added_match take(
 	return (struct added_match) { start, end, t };
 }
 
+static bool is_marked(const struct added_scan *x, size_t start, size_t end)
+{
+	return x->input && memchr(x->input + start, 1, end - start) != NULL;
+}
+
 struct added_match tok_added_next(struct added_scan *x)
 {
 	const struct tok_trie *trie = x->trie;
@@ -197,7 +202,7 @@ struct added_match tok_added_next(struct added_scan *x)
 		const struct added_token *t = &x->added->tokens[i];
 		size_t start = x->at, end = start + n;
 		x->at = end;
-		if (x->keep_special && t->special)
+		if (t->special && (x->keep_special || is_marked(x, start, end)))
 			continue;
 		if (t->single_word && !stands_alone(x, start, end))
 			continue;

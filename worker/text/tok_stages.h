@@ -43,6 +43,8 @@ struct tok_run { /* one encode call */
 	struct tok_work *work;
 	struct tok_ids *out;
 	struct fault *fault;
+	const char *text;     /* the whole text, and which bytes of it a user typed … */
+	const uint8_t *input; /* … or NULL: none */
 };
 
 /* -- normalizers (tok_norm.c) ----------------------------------------------------------- */
@@ -189,7 +191,8 @@ struct added_match {
 struct added_scan {
 	const struct tok_added *added;
 	const struct tok_trie *trie;
-	bool keep_special; /* control tokens in the text stay text */
+	bool keep_special;    /* control tokens in the text stay text */
+	const uint8_t *input; /* … and those that touch a marked byte; NULL: none marked */
 	const char *s;
 	size_t n;
 	size_t at;   /* search goes on here */

@@ -127,9 +127,12 @@ static int encode_words(struct tok_run *r, unsigned flags, struct tok_piece in)
 	return tok_emit(r, 0, in);
 }
 
+/* Normalizing moves bytes away from their marks, so a piece with any is a user's whole. */
 static int encode_plain(struct tok_run *r, unsigned flags, struct tok_piece in)
 {
 	struct tok_piece p;
+	if (r->input && memchr(r->input + (in.s - r->text), 1, in.n))
+		flags &= ~(unsigned)TOK_PARSE_SPECIAL;
 	int err = tok_norms_apply(&r->t->norms, r->work, in, &p);
 	if (err)
 		return fault_set(r->fault, ERR_TOKENIZER,
@@ -161,13 +164,30 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsi
 	if (!utf8_is_valid(text, n))
 		return refuse_bytes(text, n, f);
 	size_t before = out->n;
-	struct tok_run r = { t, take_work(t), out, f };
+	struct tok_run r = { .t = t, .work = take_work(t), .out = out, .fault = f };
 	struct tok_piece whole = { text, n, true };
 	if (flags & TOK_ADD_SPECIAL)
 		push_all(out, &t->post.before);
 	int err = cut_added(&r, scan_of(&r, &t->added.raw, flags, whole), true, encode_plain);
 	if (flags & TOK_ADD_SPECIAL)
 		push_all(out, &t->post.after);
+	if (err)
+		out->n = before;
+	give_work(t, r.work);
+	return err;
+}
+
+int tokenizer_encode_marked(
+	const struct tokenizer *t, const struct tok_marked *m, struct tok_ids *out, struct fault *f)
+{
+	if (!utf8_is_valid(m->text, m->n_bytes))
+		return refuse_bytes(m->text, m->n_bytes, f);
+	size_t before = out->n;
+	struct tok_run r = { t, take_work(t), out, f, m->text, m->input };
+	struct tok_piece whole = { m->text, m->n_bytes, true };
+	struct added_scan scan = scan_of(&r, &t->added.raw, TOK_PARSE_SPECIAL, whole);
+	scan.input = m->input;
+	int err = cut_added(&r, scan, true, encode_plain);
 	if (err)
 		out->n = before;
 	give_work(t, r.work);

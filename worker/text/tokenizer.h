@@ -35,6 +35,17 @@ void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
 	struct tok_ids *out, struct fault *f);
 
+/* Text of which some was typed by a user: a control token is seen only where every byte of
+ * it is unmarked. Words are cut across marks as if there were none, so that text without
+ * control tokens gets the same ids as in tokenizer_encode. No specials are added. */
+struct tok_marked {
+	const char *text;
+	size_t n_bytes;
+	const uint8_t *input; /* [n_bytes] 1 = typed by a user */
+};
+int tokenizer_encode_marked(const struct tokenizer *t, const struct tok_marked *m,
+	struct tok_ids *out, struct fault *f);
+
 /* Append the decoded text of ids, whole. Ids out of range are ERR_TOKENIZER. The bytes may
  * be invalid UTF-8 if the ids say so; they are replaced by U+FFFD as Hugging Face does. */
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
