@@ -16,5 +16,21 @@ struct arch {
 	void (*forward)(const struct decoder *d, const struct backend *k, struct step *s);
 };
 
+extern const struct arch ARCH_GEMMA2;
+extern const struct arch ARCH_GEMMA3;
+extern const struct arch ARCH_GPT2;
+extern const struct arch ARCH_GPT_NEOX;
+extern const struct arch ARCH_GRANITE;
 extern const struct arch ARCH_LLAMA;
+extern const struct arch ARCH_MISTRAL;
+extern const struct arch ARCH_MIXTRAL;
+extern const struct arch ARCH_OLMO2;
+extern const struct arch ARCH_PHI;
+extern const struct arch ARCH_PHI3;
+extern const struct arch ARCH_QWEN2;
+extern const struct arch ARCH_QWEN3;
+extern const struct arch ARCH_QWEN3_MOE;
+extern const struct arch ARCH_SMOLLM3;
+extern const struct arch ARCH_STABLELM;
+extern const struct arch ARCH_STARCODER2;
 #endif

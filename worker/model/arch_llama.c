@@ -1,5 +1,6 @@
 /* arch_llama.c - Llama 2 and 3 (arXiv:2307.09288, 2407.21783): RMSNorm, rotary positions,
- * grouped queries, SwiGLU. The forward pass is shared by all pre-norm models. */
+ * grouped queries, SwiGLU. The forward pass serves every model whose blocks follow each
+ * other: norms before or after a branch or none, QK-norm, rotary layers or not, experts. */
 #include "worker/model/arch_llama.h"
 
 static const struct decoder_presets PRESETS = {
@@ -12,8 +13,8 @@ static void configure(struct decoder *d, struct config *c)
 	decoder_configure(d, c, &PRESETS);
 	decoder_configure_rope(d, c, 0, NULL, &PRESETS);
 	decoder_configure_windows(d, c, 0, NULL, NULL);
-	d->qkv_bias = d->o_bias = config_bool_or(c, "attention_bias", false) ? WITH_BIAS : NO_BIAS;
-	d->ffn_bias = config_bool_or(c, "mlp_bias", false) ? WITH_BIAS : NO_BIAS;
+	d->qkv_bias = d->o_bias = decoder_bias(c, "attention_bias", false);
+	d->ffn_bias = decoder_bias(c, "mlp_bias", false);
 }
 
 void llama_bind_layer(struct decoder *d, struct weights *w, size_t i)
@@ -41,30 +42,39 @@ static void attention_block(
 {
 	const struct projection qkv[] = { { &l->q, ACT_Q }, { &l->k, ACT_K }, { &l->v, ACT_V } };
 	const struct projection out = { &l->o, ACT_Y };
+	bool pre = l->attn_norm.n > 0;
 
-	k->norm(s, ACT_N, ACT_X, &l->attn_norm);
-	k->project(s, ACT_N, qkv, 3);
-	if (l->q_norm.n > 0) {
+	if (pre)
+		k->norm(s, ACT_N, ACT_X, &l->attn_norm);
+	k->project(s, pre ? ACT_N : ACT_X, qkv, 3);
+	if (l->q_norm.n > 0)
 		k->norm(s, ACT_Q, ACT_Q, &l->q_norm);
+	if (l->k_norm.n > 0)
 		k->norm(s, ACT_K, ACT_K, &l->k_norm);
-	}
 	if (l->rope != ROPE_NONE) {
 		k->rope(s, ACT_Q, (size_t)l->rope);
 		k->rope(s, ACT_K, (size_t)l->rope);
 	}
 	k->attend(s, &l->attention);
 	k->project(s, ACT_Q, &out, 1);
+	if (l->attn_post_norm.n > 0)
+		k->norm(s, ACT_Y, ACT_Y, &l->attn_post_norm);
 	k->add(s, ACT_X, ACT_Y, d->residual_scale);
 }
 
 static void ffn_block(
 	const struct decoder *d, const struct layer *l, const struct backend *k, struct step *s)
 {
-	k->norm(s, ACT_N, ACT_X, &l->ffn_norm);
+	enum act in = l->ffn_norm.n > 0 ? ACT_N : ACT_X;
+
+	if (in == ACT_N)
+		k->norm(s, ACT_N, ACT_X, &l->ffn_norm);
 	if (l->experts.n_experts > 0)
-		k->experts(s, ACT_Y, ACT_N, &l->experts);
+		k->experts(s, ACT_Y, in, &l->experts);
 	else
-		k->ffn(s, ACT_Y, ACT_N, &l->ffn);
+		k->ffn(s, ACT_Y, in, &l->ffn);
+	if (l->ffn_post_norm.n > 0)
+		k->norm(s, ACT_Y, ACT_Y, &l->ffn_post_norm);
 	k->add(s, ACT_X, ACT_Y, d->residual_scale);
 }
 

@@ -158,6 +158,11 @@ bool config_has(const struct config *c, const char *key)
 	return fd && json_kind(fd->value) != 'n';
 }
 
+bool config_is_null(struct config *c, const char *key)
+{
+	return find(c, key) && !take(c, key);
+}
+
 void config_ignore(struct config *c, const char *key)
 {
 	take(c, key);

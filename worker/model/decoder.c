@@ -64,27 +64,47 @@ static void make_layers(struct decoder *d, struct config *c)
 	}
 }
 
+static const char *or_common(const char *field, const char *common)
+{
+	return field ? field : common;
+}
+
+/* Gemma calls it hidden_activation and carries a hidden_act that is ignored beside it. */
+static void configure_activation(
+	struct decoder *d, struct config *c, const struct decoder_presets *p)
+{
+	const char *field = or_common(p->activation_field, "hidden_act");
+
+	if (config_has(c, "hidden_activation")) {
+		config_ignore(c, field);
+		field = "hidden_activation";
+	}
+	d->activation = decoder_activation(
+		c, field, config_str_or(c, field, or_common(p->activation, "silu")));
+}
+
 void decoder_configure(struct decoder *d, struct config *c, const struct decoder_presets *p)
 {
-	const char *act_field =
-		config_has(c, "hidden_activation") ? "hidden_activation" : "hidden_act";
+	const char *ffn = or_common(p->ffn_field, "intermediate_size");
+	size_t head_dim;
 
-	d->dim = config_size(c, "hidden_size");
-	d->n_layers = config_size(c, "num_hidden_layers");
-	d->n_heads = config_size(c, "num_attention_heads");
+	d->dim = config_size(c, or_common(p->dim_field, "hidden_size"));
+	d->n_layers = config_size(c, or_common(p->layers_field, "num_hidden_layers"));
+	d->n_heads = config_size(c, or_common(p->heads_field, "num_attention_heads"));
 	d->n_kv_heads = config_size_or(c, "num_key_value_heads", d->n_heads);
-	d->head_dim = config_size_or(c, "head_dim", d->dim / d->n_heads ? d->dim / d->n_heads : 1);
-	d->ffn_dim = config_size(c, "intermediate_size");
+	head_dim = p->head_dim ? p->head_dim : d->dim / d->n_heads;
+	d->head_dim = config_size_or(c, "head_dim", head_dim ? head_dim : 1);
+	d->ffn_dim = p->ffn_of_dim ? config_size_or(c, ffn, p->ffn_of_dim * d->dim)
+				   : config_size(c, ffn);
 	d->vocab_size = config_size(c, "vocab_size");
-	d->context_length = config_size(c, "max_position_embeddings");
-	d->norm_eps = (float)config_num_or(c, "rms_norm_eps", p->norm_eps);
+	d->context_length = config_size(c, or_common(p->context_field, "max_position_embeddings"));
+	d->norm_eps = (float)config_num_or(c, or_common(p->eps_field, "rms_norm_eps"), p->norm_eps);
 	d->tied = config_bool_or(c, "tie_word_embeddings", p->tied);
-	d->activation = decoder_activation(
-		c, act_field, config_str_or(c, act_field, p->activation ? p->activation : "silu"));
 	d->residual_scale = 1;
 	d->embedding.scale = 1;
 	d->head.scale = 1;
-	check_heads(d, c, config_has(c, "head_dim"));
+	configure_activation(d, c, p);
+	check_heads(d, c, p->head_dim || config_has(c, "head_dim"));
 	make_layers(d, c);
 }
 
@@ -104,6 +124,10 @@ void decoder_configure_rope(struct decoder *d, struct config *c, size_t i, const
 	rope_configure(&d->ropes[i], c, layer_type, &shape);
 	if (d->n_ropes <= i)
 		d->n_ropes = i + 1;
+	/* Stretching with the length is what dynamic NTK is for. */
+	if (d->ropes[i].dynamic_factor > 1)
+		d->context_length =
+			(size_t)((double)d->context_length * d->ropes[i].dynamic_factor);
 }
 
 void decoder_configure_windows(struct decoder *d, struct config *c, size_t window,
@@ -129,36 +153,32 @@ void decoder_configure_windows(struct decoder *d, struct config *c, size_t windo
 	}
 }
 
-void decoder_bind_ends(struct decoder *d, struct weights *w)
+bool decoder_slides_always(size_t layer, const void *arg)
 {
-	d->embedding.tokens =
-		weights_matrix(w, d->vocab_size, d->dim, NO_BIAS, "model.embed_tokens");
-	d->final_norm = weights_rms_norm(w, d->dim, d->norm_eps, "model.norm");
-	d->head.matrix = d->tied ? d->embedding.tokens
-				 : weights_matrix(w, d->vocab_size, d->dim, NO_BIAS, "lm_head");
+	(void)layer;
+	(void)arg;
+	return true;
 }
 
-void decoder_bind_attention(struct decoder *d, struct weights *w, size_t i)
+void decoder_configure_experts(struct decoder *d, struct config *c, size_t used_preset)
 {
-	size_t q = decoder_q_width(d), kv = decoder_kv_width(d);
-	struct layer *l = &d->layers[i];
+	const char *field = config_has(c, "num_experts") ? "num_experts" : "num_local_experts";
 
-	l->q = weights_matrix(w, q, d->dim, d->qkv_bias, "model.layers.%zu.self_attn.q_proj", i);
-	l->k = weights_matrix(w, kv, d->dim, d->qkv_bias, "model.layers.%zu.self_attn.k_proj", i);
-	l->v = weights_matrix(w, kv, d->dim, d->qkv_bias, "model.layers.%zu.self_attn.v_proj", i);
-	l->o = weights_matrix(w, d->dim, q, d->o_bias, "model.layers.%zu.self_attn.o_proj", i);
+	config_ignore(c, "num_local_experts");
+	d->n_experts = config_size(c, field);
+	d->n_experts_used = config_size_or(c, "num_experts_per_tok", used_preset);
+	if (d->n_experts > DECODER_EXPERTS_MAX) {
+		config_refuse(c, field, "more than %d", DECODER_EXPERTS_MAX);
+		d->n_experts = 1;
+	}
+	if (d->n_experts_used > d->n_experts)
+		config_refuse(c, "num_experts_per_tok", "%zu of %zu experts", d->n_experts_used,
+			d->n_experts);
 }
 
-void decoder_bind_ffn(struct decoder *d, struct weights *w, size_t i)
+enum with_bias decoder_bias(struct config *c, const char *field, bool preset)
 {
-	struct ffn *f = &d->layers[i].ffn;
-
-	f->gate = weights_matrix(
-		w, d->ffn_dim, d->dim, d->ffn_bias, "model.layers.%zu.mlp.gate_proj", i);
-	f->up = weights_matrix(
-		w, d->ffn_dim, d->dim, d->ffn_bias, "model.layers.%zu.mlp.up_proj", i);
-	f->down = weights_matrix(
-		w, d->dim, d->ffn_dim, d->ffn_bias, "model.layers.%zu.mlp.down_proj", i);
+	return config_bool_or(c, field, preset) ? WITH_BIAS : NO_BIAS;
 }
 
 void decoder_release(struct decoder *d)

@@ -48,10 +48,16 @@ struct decoder {
 	struct lm_head head;
 };
 
-/* What an absent field of config.json means, as the architecture's reference has it. */
+/* How an architecture's config.json differs from the common one: other names of fields (NULL:
+ * the common name), and what absent ones mean, as its reference has it. */
 struct decoder_presets {
+	const char *dim_field, *layers_field, *heads_field, *ffn_field, *context_field;
+	const char *eps_field, *activation_field;
 	bool tied;
-	double norm_eps, rope_theta, partial_rotary;
+	size_t ffn_of_dim; /* an absent FFN width is this many times dim; 0: it is required */
+	size_t head_dim;   /* 0 = dim / n_heads */
+	double norm_eps, rope_theta;
+	double partial_rotary; /* 0 = whole heads */
 	const char *activation;
 };
 
@@ -66,14 +72,33 @@ void decoder_configure_rope(struct decoder *d, struct config *c, size_t i, const
  * absent: what is_sliding says (NULL: none is). */
 void decoder_configure_windows(struct decoder *d, struct config *c, size_t window,
 	bool (*is_sliding)(size_t layer, const void *arg), const void *arg);
+bool decoder_slides_always(size_t layer, const void *arg);
+/* num_experts or num_local_experts, num_experts_per_tok; expert_dim is left to the caller. */
+void decoder_configure_experts(struct decoder *d, struct config *c, size_t used_preset);
+/* The activation of that name; `field` names it in errors. */
 enum activation decoder_activation(struct config *c, const char *field, const char *name);
+enum with_bias decoder_bias(struct config *c, const char *field, bool preset);
 
 /* model.embed_tokens, model.norm (RMS), and lm_head unless tied. */
 void decoder_bind_ends(struct decoder *d, struct weights *w);
+/* The output matrix by its own name, or the embedding's. */
+void decoder_bind_head(struct decoder *d, struct weights *w, const char *name);
 /* Layer i's self_attn.{q,k,v,o}_proj. */
 void decoder_bind_attention(struct decoder *d, struct weights *w, size_t i);
+/* Layer i's self_attn.{q,k}_norm over n elements each. */
+void decoder_bind_qk_norm(struct decoder *d, struct weights *w, size_t i, size_t n_q, size_t n_k);
 /* Layer i's mlp.{gate,up,down}_proj. */
 void decoder_bind_ffn(struct decoder *d, struct weights *w, size_t i);
+
+/* Where a mixture's tensors are, below "model.layers.<i>.": a router, and per expert
+ * "<experts>.<e>.<gate>" …, or all in one, as mlx-lm keeps them, "<stacked>.gate_proj" …. */
+struct expert_names {
+	const char *router, *experts, *gate, *up, *down, *stacked;
+};
+/* Layer i gets its experts' places, with the decoder's activation and routing. */
+void decoder_make_experts(struct decoder *d, size_t i);
+void decoder_bind_experts(
+	struct decoder *d, struct weights *w, size_t i, const struct expert_names *names);
 
 size_t decoder_q_width(const struct decoder *d);
 size_t decoder_kv_width(const struct decoder *d);

@@ -12,6 +12,22 @@
 /* A new architecture or file format is a row here and a file of its own. */
 static const struct arch *const ARCHES[] = {
 	&ARCH_LLAMA,
+	&ARCH_MISTRAL,
+	&ARCH_MIXTRAL,
+	&ARCH_QWEN2,
+	&ARCH_QWEN3,
+	&ARCH_QWEN3_MOE,
+	&ARCH_GEMMA2,
+	&ARCH_GEMMA3,
+	&ARCH_PHI,
+	&ARCH_PHI3,
+	&ARCH_SMOLLM3,
+	&ARCH_GRANITE,
+	&ARCH_OLMO2,
+	&ARCH_GPT2,
+	&ARCH_GPT_NEOX,
+	&ARCH_STARCODER2,
+	&ARCH_STABLELM,
 };
 static const struct format *const FORMATS[] = {
 	&FORMAT_HF_FOLDER,

@@ -83,12 +83,12 @@ static void print_shape(char *out, size_t cap, const size_t *dims, size_t n_dims
 		at += (size_t)snprintf(out + at, cap - at, "%s%zu", i ? "," : "", dims[i]);
 }
 
-/* The tensor if it is there, a weight, and of this shape (n_in 0: a vector). */
-static const struct tensor *get(struct weights *w, const char *name, size_t n_out, size_t n_in)
+/* The tensor if it is there, a weight, and of this shape. */
+static const struct tensor *get(
+	struct weights *w, const char *name, const size_t *dims, size_t n_dims)
 {
 	const struct tensor *t;
 	char have[128], need[64];
-	size_t dims[2] = { n_out, n_in }, n_dims = n_in ? 2 : 1;
 
 	if (w->rc < 0)
 		return NULL;
@@ -133,7 +133,7 @@ static bool is_plain(enum dtype t)
 
 static const float *vector(struct weights *w, const char *name, size_t n)
 {
-	const struct tensor *t = get(w, name, n, 0);
+	const struct tensor *t = get(w, name, &n, 1);
 	float *out;
 
 	if (!t)
@@ -150,12 +150,11 @@ static const float *vector(struct weights *w, const char *name, size_t n)
 
 static const char *dtype_word(enum dtype t)
 {
-	switch (t) {
-	case DTYPE_F32: return "float32";
-	case DTYPE_F16: return "float16";
-	case DTYPE_BF16: return "bfloat16";
-	default: return "quantized";
-	}
+	if (t == DTYPE_F32)
+		return "float32";
+	if (t == DTYPE_F16)
+		return "float16";
+	return t == DTYPE_BF16 ? "bfloat16" : "quantized";
 }
 
 static void note_dtype(struct weights *w, enum dtype t)
@@ -172,14 +171,16 @@ static size_t plain_row_bytes(enum dtype t, size_t n_in)
 	return n_in * (t == DTYPE_F32 ? 4 : 2);
 }
 
-static struct matrix matrix(struct weights *w, const char *base, size_t n_out, size_t n_in)
+/* dims [n_dims]: the last is n_in, the others together are the rows. */
+static struct matrix matrix(struct weights *w, const char *base, const size_t *dims, size_t n_dims)
 {
 	char name[NAME_MAX_BYTES];
 	const struct tensor *t;
-	struct matrix m = { .n_out = n_out, .n_in = n_in };
+	size_t n_in = dims[n_dims - 1];
+	struct matrix m = { .n_out = dims[0] * (n_dims > 2 ? dims[1] : 1), .n_in = n_in };
 
 	snprintf(name, sizeof name, "%s.weight", base);
-	t = get(w, name, n_out, n_in);
+	t = get(w, name, dims, n_dims);
 	if (!t)
 		return m;
 	if (!is_plain(t->dtype)) {
@@ -219,7 +220,7 @@ struct matrix weights_matrix(
 	struct matrix m;
 
 	FORMAT_NAME(base, name);
-	m = matrix(w, base, n_out, n_in);
+	m = matrix(w, base, (size_t[]) { n_out, n_in }, 2);
 	add_bias(w, &m, bias, base);
 	return m;
 }
@@ -231,7 +232,7 @@ struct matrix weights_matrix_transposed(
 	struct matrix m;
 
 	FORMAT_NAME(base, name);
-	m = matrix(w, base, n_in, n_out);
+	m = matrix(w, base, (size_t[]) { n_in, n_out }, 2);
 	if (m.data) {
 		size_t width = m.row_bytes / n_out;
 		uint8_t *turned = weights_alloc(w, n_out * n_in, width);
@@ -247,6 +248,35 @@ struct matrix weights_matrix_transposed(
 	m.row_bytes = plain_row_bytes(m.dtype, n_in);
 	add_bias(w, &m, bias, base);
 	return m;
+}
+
+struct matrix weights_stack(
+	struct weights *w, size_t n, size_t n_out, size_t n_in, const char *name, ...)
+{
+	char base[NAME_MAX_BYTES - 16];
+
+	FORMAT_NAME(base, name);
+	return matrix(w, base, (size_t[]) { n, n_out, n_in }, 3);
+}
+
+struct matrix weights_pick_part(
+	struct weights *w, const struct matrix *m, size_t n_groups, size_t n_parts, size_t part)
+{
+	size_t n_rows = m->n_out / n_groups / n_parts, n_bytes = n_rows * m->row_bytes;
+	struct matrix out = *m;
+	uint8_t *rows = weights_alloc(w, n_groups, n_bytes);
+	float *bias = m->bias ? weights_alloc(w, n_groups * n_rows, sizeof *bias) : NULL;
+
+	for (size_t g = 0; g < n_groups && w->rc == 0; g++) {
+		size_t from = (g * n_parts + part) * n_rows;
+		memcpy(rows + g * n_bytes, (const uint8_t *)m->data + from * m->row_bytes, n_bytes);
+		if (bias)
+			memcpy(bias + g * n_rows, m->bias + from, n_rows * sizeof *bias);
+	}
+	out.n_out = n_groups * n_rows;
+	out.data = rows;
+	out.bias = bias;
+	return out;
 }
 
 const float *weights_vector(struct weights *w, size_t n, const char *name, ...)

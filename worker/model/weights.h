@@ -40,6 +40,13 @@ struct matrix weights_matrix(struct weights *w, size_t n_out, size_t n_in, enum 
 /* The same stored as [n_in, n_out] (GPT-2's Conv1D): turned round in owned memory. */
 struct matrix weights_matrix_transposed(struct weights *w, size_t n_out, size_t n_in,
 	enum with_bias bias, const char *name, ...) __attribute__((format(printf, 5, 6)));
+/* <name>.weight [n, n_out, n_in] as one matrix of n * n_out rows. */
+struct matrix weights_stack(struct weights *w, size_t n, size_t n_out, size_t n_in,
+	const char *name, ...) __attribute__((format(printf, 5, 6)));
+/* Rows of m in owned memory: of n_groups groups of n_parts parts of n_rows rows each, part
+ * `part` of every group (GPT-NeoX keeps q, k and v of a head together). */
+struct matrix weights_pick_part(
+	struct weights *w, const struct matrix *m, size_t n_groups, size_t n_parts, size_t part);
 /* A vector by its whole tensor name, widened. */
 const float *weights_vector(struct weights *w, size_t n, const char *name, ...)
 	__attribute__((format(printf, 3, 4)));
