@@ -261,7 +261,7 @@ static size_t kv_bytes(size_t n_blocks)
 	struct rig *r = rig_open(1, RIG_KV, 1);
 	size_t per_token = model_info(model_ref_model(r->model))->kv_bytes_per_token;
 	rig_free(r);
-	return n_blocks * KV_BLOCK_TOKENS * (per_token ? per_token : 8 * 2 * 4 * 32 * 4);
+	return n_blocks * KV_BLOCK_TOKENS * (per_token ? per_token : 8192);
 }
 
 Test(engine_ends, what_never_fits_is_refused_with_the_counts)

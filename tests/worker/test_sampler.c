@@ -1,4 +1,5 @@
 /* The sampler against definitions written the slow way: sort everything, add everything. */
+#include "kernels/kernels.h"
 #include "protocol/mem.h"
 #include "worker/engine/sampling.h"
 #include <criterion/criterion.h>
@@ -17,6 +18,7 @@ static const struct sampling PLAIN = { .temperature = 1,
 	.repetition_window = -1 };
 
 static float logits[VOCAB];
+static struct kernels kernels;
 static struct sampler *sampler;
 
 static uint64_t rng_state;
@@ -28,7 +30,8 @@ static double rng(void)
 static void setup(void)
 {
 	rng_state = 1;
-	sampler = sampler_new(VOCAB);
+	kernels_select(&kernels, KERNELS_ALL);
+	sampler = sampler_new(&kernels, VOCAB);
 }
 static void teardown(void)
 {
@@ -429,7 +432,7 @@ Test(sampler, logprob_is_not_a_number_unless_asked_for)
 
 Test(sampler, a_vocabulary_of_one_works)
 {
-	struct sampler *tiny = sampler_new(1);
+	struct sampler *tiny = sampler_new(&kernels, 1);
 	struct sampling p = PLAIN;
 	struct sampled out;
 	float one = -3;
@@ -437,4 +440,58 @@ Test(sampler, a_vocabulary_of_one_works)
 	sampler_pick(tiny, &p, &one, NULL, 0, 0, 0, &out);
 	cr_assert_eq(out.id, 0);
 	sampler_free(tiny);
+}
+
+/* A vocabulary of the size that makes the shortcuts matter. */
+Test(sampler, a_large_vocabulary_and_plain_kernels_give_the_same_bits)
+{
+	const size_t n = 40000;
+	float *big = xcalloc(n, sizeof *big);
+	struct kernels plain;
+	kernels_select(&plain, KERNELS_SCALAR);
+	struct sampler *fast = sampler_new(&kernels, n), *slow = sampler_new(&plain, n);
+	for (size_t i = 0; i < n; i++)
+		big[i] = (float)(rng() * 20 - 10);
+	struct sampling p = PLAIN;
+	p.top_logprobs = 5;
+	for (uint64_t at = 0; at < 60; at++) {
+		struct sampled a, b;
+		p.top_k = at % 3 == 0 ? 40 : 0;
+		p.top_p = at % 2 == 0 ? 0.9f : 1;
+		p.typical_p = at % 5 == 0 ? 0.8f : 1;
+		sampler_pick(fast, &p, big, NULL, 0, 0, at, &a);
+		sampler_pick(slow, &p, big, NULL, 0, 0, at, &b);
+		cr_assert_eq(a.id, b.id);
+		cr_assert_eq(a.logprob, b.logprob);
+		cr_assert_eq(a.logprob, sampler_logprob(slow, big, a.id));
+	}
+	sampler_free(fast);
+	sampler_free(slow);
+	free(big);
+}
+
+Test(sampler, top_k_of_a_large_vocabulary_is_the_k_best)
+{
+	const size_t n = 20000;
+	float *big = xcalloc(n, sizeof *big);
+	struct sampler *s = sampler_new(&kernels, n);
+	struct sampling p = PLAIN;
+	for (int round = 0; round < 20; round++) {
+		/* Few distinct values, so that the border lies within a tie. */
+		for (size_t i = 0; i < n; i++)
+			big[i] = (float)(int)(rng() * (round < 10 ? 50 : 20000)) * 0.001f;
+		p.top_k = 1 + round * 17;
+		p.seed = (uint64_t)round;
+		for (uint64_t at = 0; at < 30; at++) {
+			struct sampled out;
+			size_t n_better = 0;
+			sampler_pick(s, &p, big, NULL, 0, 0, at, &out);
+			for (size_t i = 0; i < n; i++)
+				n_better += big[i] > big[out.id] ||
+					    (big[i] == big[out.id] && (int32_t)i < out.id);
+			cr_assert_lt(n_better, (size_t)p.top_k);
+		}
+	}
+	sampler_free(s);
+	free(big);
 }

@@ -90,7 +90,7 @@ static void check_every_length(float temperature)
 		must_match(h[2 * n], c, n, n);
 		must_match(h[2 * n + 1], c, n, n / 2);
 	}
-	for (size_t i = 0; i < 2 * N_WANT; i++)
+	for (size_t i = 0; i < sizeof h / sizeof *h; i++)
 		heard_free(h[i]);
 	heard_free(want);
 }

@@ -1,5 +1,6 @@
 /* engine.c - the compute thread: jobs in, steps, results out. Stop 13; next: sched.c */
 #include "worker/engine/engine.h"
+#include "kernels/kernels.h"
 #include "kernels/pool.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
@@ -13,6 +14,7 @@ struct engine {
 	struct engine_options opt;
 	struct inbox inbox;
 	struct pool *pool;
+	struct kernels kernels;
 	/* compute thread */
 	struct lane *lanes;  /* with work; the one whose turn is next comes first (utlist) */
 	struct task *buried; /* over without ever having had a lane */
@@ -28,6 +30,11 @@ double clock_now(void)
 struct engine *engine_new(const struct engine_options *opt)
 {
 	struct engine *e = xcalloc(1, sizeof *e);
+	unsigned mask;
+	/* A name we do not know is reported where models load; the bits are the same anyway. */
+	if (!kernels_parse_mask(getenv("KERNELS_MASK"), &mask))
+		mask = KERNELS_ALL;
+	kernels_select(&e->kernels, mask);
 	e->opt = *opt;
 	inbox_init(&e->inbox);
 	e->pool = pool_new(opt->threads > 1 ? (size_t)opt->threads : 1);
@@ -81,9 +88,10 @@ static void take(struct engine *e, struct task *t)
 		refuse(e, t, &f);
 		return;
 	}
-	struct lane_options opt = {
-		.pool = e->pool, .kv_bytes = e->opt.kv_bytes, .max_running = e->opt.max_running
-	};
+	struct lane_options opt = { .pool = e->pool,
+		.kernels = &e->kernels,
+		.kv_bytes = e->opt.kv_bytes,
+		.max_running = e->opt.max_running };
 	struct lane *l = lane_get(t->job->model, &opt, &f);
 	if (!l) {
 		refuse(e, t, &f);

@@ -58,13 +58,13 @@ static struct lane *lane_open(
 	l->cap_running = larger(l->capacity.slots, LIMIT_N);
 	l->budget.prefill_rows = ENGINE_CHUNK_ROWS;
 	/* Room for everyone's decode row, and for some drafts of any length beside them. */
-	l->budget.exact_rows = l->cap_running + 2 * LIMIT_DRAFT;
+	l->budget.exact_rows = l->cap_running + (size_t)2 * LIMIT_DRAFT;
 	l->running = xcalloc(l->cap_running, sizeof(struct sequence *));
 	l->wants = xcalloc(l->cap_running, sizeof *l->wants);
 	l->shares = xcalloc(l->cap_running, sizeof *l->shares);
 	l->n_logits = xcalloc(l->cap_running, sizeof *l->n_logits);
 	l->rows = xcalloc(l->budget.prefill_rows + l->budget.exact_rows, sizeof *l->rows);
-	l->sampler = sampler_new(l->vocab_size);
+	l->sampler = sampler_new(opt->kernels, l->vocab_size);
 	if (open_model_parts(l, opt, f) == 0)
 		return l;
 	lane_free(l);

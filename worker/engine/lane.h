@@ -10,6 +10,7 @@
 #include "worker/engine/task.h"
 
 struct pool;
+struct kernels;
 
 struct lane {
 	const struct model *model;
@@ -37,6 +38,7 @@ struct lane {
 
 struct lane_options {
 	struct pool *pool; /* outlives the lane's last step */
+	const struct kernels *kernels;
 	size_t kv_bytes, max_running;
 };
 

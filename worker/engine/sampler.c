@@ -1,36 +1,31 @@
 /* sampler.c - one token out of a row of logits. Stop 16; next: worker/text/detok.c */
 #include "protocol/mem.h"
-#include "worker/engine/cut.h"
+#include "worker/engine/candidates.h"
 #include "worker/engine/sampling.h"
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Terms of one float sum when measuring the raw distribution. */
+#define SUM_BLOCK 1024
+
 struct sampler {
+	struct kernels k;
 	size_t vocab_size;
-	float *logits;    /* [vocab_size] after penalties and bias; never NaN or +inf */
+	float *logits;    /* [vocab_size] cleaned; then after penalties and bias */
 	uint32_t *counts; /* [vocab_size] all zero between calls */
-	/* The candidates still in the race, in id order. */
-	size_t n;
-	int32_t *ids;   /* [n] */
-	float *scores;  /* [n] (logit - max) / temperature, <= 0 */
-	float *weights; /* [n] exp(score), not normalised */
-	float *keys;    /* [n] scratch of typical */
-	struct cut_item *items;
+	struct candidates candidates;
 };
 
-struct sampler *sampler_new(size_t vocab_size)
+struct sampler *sampler_new(const struct kernels *k, size_t vocab_size)
 {
 	struct sampler *s = xcalloc(1, sizeof *s);
+	s->k = *k;
 	s->vocab_size = vocab_size;
 	s->logits = xcalloc(vocab_size, sizeof *s->logits);
 	s->counts = xcalloc(vocab_size, sizeof *s->counts);
-	s->ids = xcalloc(vocab_size, sizeof *s->ids);
-	s->scores = xcalloc(vocab_size, sizeof *s->scores);
-	s->weights = xcalloc(vocab_size, sizeof *s->weights);
-	s->keys = xcalloc(vocab_size, sizeof *s->keys);
-	s->items = xcalloc(vocab_size, sizeof *s->items);
+	candidates_init(&s->candidates, &s->k, vocab_size);
 	return s;
 }
 
@@ -38,11 +33,7 @@ void sampler_free(struct sampler *s)
 {
 	if (!s)
 		return;
-	free(s->items);
-	free(s->keys);
-	free(s->weights);
-	free(s->scores);
-	free(s->ids);
+	candidates_release(&s->candidates);
 	free(s->counts);
 	free(s->logits);
 	free(s);
@@ -84,37 +75,39 @@ static float clean(float x)
 	return x > FLT_MAX ? FLT_MAX : x;
 }
 
-static float max_logit(const float *logits, size_t n)
-{
-	float max = -INFINITY;
-	for (size_t i = 0; i < n; i++) {
-		float x = clean(logits[i]);
-		max = x > max ? x : max;
-	}
-	return max;
-}
+struct raw {
+	float max;
+	double log_sum; /* log(sum(exp(logit - max))) */
+};
 
-/* log(sum(exp(logit - max))), summed in id order. */
-static double log_sum(const float *logits, size_t n, float max)
+/* Of logits without NaN and +inf. Sums of SUM_BLOCK are taken in the kernels' fixed lanes,
+ * and added in double: as exact for a large vocabulary as for a small one. */
+static struct raw measure(const struct sampler *s, const float *logits)
 {
+	struct raw raw = { .max = s->k.max(logits, s->vocab_size) };
 	double sum = 0;
-	for (size_t i = 0; i < n; i++)
-		sum += expf(clean(logits[i]) - max);
-	return log(sum);
+	if (raw.max == -INFINITY)
+		return raw;
+	for (size_t i = 0; i < s->vocab_size; i += SUM_BLOCK) {
+		size_t n = s->vocab_size - i < SUM_BLOCK ? s->vocab_size - i : SUM_BLOCK;
+		sum += s->k.sum_exp(logits + i, raw.max, n);
+	}
+	raw.log_sum = log(sum);
+	return raw;
 }
 
-static float raw_logprob(float logit, float max, double lse)
+static float raw_logprob(const struct raw *raw, float logit)
 {
 	float x = clean(logit);
-	return x == -INFINITY ? -INFINITY : (float)((double)x - (double)max - lse);
+	return x == -INFINITY ? -INFINITY : (float)((double)x - (double)raw->max - raw->log_sum);
 }
 
 float sampler_logprob(struct sampler *s, const float *logits, int32_t id)
 {
-	float max = max_logit(logits, s->vocab_size);
-	if (max == -INFINITY)
-		return -INFINITY;
-	return raw_logprob(logits[id], max, log_sum(logits, s->vocab_size, max));
+	for (size_t i = 0; i < s->vocab_size; i++)
+		s->logits[i] = clean(logits[i]);
+	struct raw raw = measure(s, s->logits);
+	return raw_logprob(&raw, logits[id]);
 }
 
 static void note_top(struct sampled *out, int limit, int32_t id, float logit)
@@ -130,25 +123,18 @@ static void note_top(struct sampled *out, int limit, int32_t id, float logit)
 	out->top[at] = (struct token_logprob) { id, logit };
 }
 
-static void fill_logprobs(
-	const struct sampler *s, const struct sampling *p, const float *logits, struct sampled *out)
+static void fill_top(const struct sampler *s, const struct sampling *p, const float *logits,
+	const struct raw *raw, struct sampled *out)
 {
-	out->n_top = 0;
-	out->logprob = NAN;
-	if (!p->logprobs && p->top_logprobs <= 0)
-		return;
-	float max = max_logit(logits, s->vocab_size);
-	double lse = max == -INFINITY ? 0 : log_sum(logits, s->vocab_size, max);
-	if (out->id >= 0)
-		out->logprob = raw_logprob(logits[out->id], max, lse);
-	if (p->top_logprobs <= 0)
-		return;
 	int limit = p->top_logprobs < LIMIT_TOP_LOGPROBS ? p->top_logprobs : LIMIT_TOP_LOGPROBS;
+	out->n_top = 0;
+	if (limit <= 0)
+		return;
 	for (size_t i = 0; i < s->vocab_size; i++)
 		if (clean(logits[i]) > -INFINITY)
 			note_top(out, limit, (int32_t)i, clean(logits[i]));
 	for (int i = 0; i < out->n_top; i++)
-		out->top[i].logprob = raw_logprob(out->top[i].logprob, max, lse);
+		out->top[i].logprob = raw_logprob(raw, out->top[i].logprob);
 }
 
 /* -- penalties and bias -------------------------------------------------------------------- */
@@ -198,143 +184,54 @@ static void adjust(struct sampler *s, const struct sampling *p, const int32_t *h
 			s->logits[p->banned[i]] = -INFINITY;
 }
 
-/* -- filters ------------------------------------------------------------------------------- */
-
-static double total_weight(const struct sampler *s)
-{
-	double sum = 0;
-	for (size_t i = 0; i < s->n; i++)
-		sum += s->weights[i];
-	return sum;
-}
-
-static void keep(struct sampler *s, size_t *n, size_t i)
-{
-	s->ids[*n] = s->ids[i];
-	s->scores[*n] = s->scores[i];
-	s->weights[(*n)++] = s->weights[i];
-}
-
-/* Keep the shortest run of best candidates (by keys [n]) that reaches mass. `counted`: mass
- * is a number of candidates. Those lighter than `floor` are known to be outside the run. */
-static void keep_best(struct sampler *s, const float *keys, double mass, bool counted, double floor)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < s->n; i++)
-		if (counted || s->weights[i] >= floor)
-			s->items[n++] = (struct cut_item) { keys[i], counted ? 1 : s->weights[i],
-				s->ids[i] };
-	if (n == 0)
-		return;
-	struct cut_item last = cut_by_mass(s->items, n, mass);
-	n = 0;
-	for (size_t i = 0; i < s->n; i++)
-		if (!cut_is_better(&last, &(struct cut_item) { keys[i], 0, s->ids[i] }))
-			keep(s, &n, i);
-	s->n = n;
-}
-
-/* Tokens whose surprise is nearest to the expected one (Meister et al., 2022). */
-static void keep_typical(struct sampler *s, double typical_p)
-{
-	double total = total_weight(s), log_total = log(total), entropy = 0;
-	for (size_t i = 0; i < s->n; i++)
-		if (s->weights[i] > 0)
-			entropy -= s->weights[i] / total * ((double)s->scores[i] - log_total);
-	for (size_t i = 0; i < s->n; i++)
-		s->keys[i] = (float)-fabs(log_total - (double)s->scores[i] - entropy);
-	keep_best(s, s->keys, typical_p * total, false, 0);
-}
-
-/* Holtzman et al., 2019. All candidates lighter than (1 - top_p) / n of the total weigh less
- * than 1 - top_p together, so none of them is needed to reach top_p: most of a vocabulary
- * never enters the selection. */
-static void keep_nucleus(struct sampler *s, double top_p)
-{
-	double total = total_weight(s);
-	keep_best(s, s->scores, top_p * total, false, (1 - top_p) * total / (double)s->n);
-}
-
-static void keep_above(struct sampler *s, float min_p)
-{
-	float max = 0;
-	size_t n = 0;
-	for (size_t i = 0; i < s->n; i++)
-		max = s->weights[i] > max ? s->weights[i] : max;
-	for (size_t i = 0; i < s->n; i++)
-		if (s->weights[i] >= min_p * max)
-			keep(s, &n, i);
-	s->n = n;
-}
-
 /* -- choosing ------------------------------------------------------------------------------ */
 
-static void gather(struct sampler *s, float max, float temperature)
+static int32_t choose(
+	struct sampler *s, const struct sampling *p, const float *logits, uint64_t position)
 {
-	s->n = 0;
-	for (size_t i = 0; i < s->vocab_size; i++) {
-		if (s->logits[i] == -INFINITY)
-			continue;
-		s->ids[s->n] = (int32_t)i;
-		/* Subtracting first: a tiny temperature then gives -inf, never inf - inf. */
-		s->scores[s->n] = (s->logits[i] - max) / temperature;
-		s->weights[s->n] = expf(s->scores[s->n]);
-		s->n++;
-	}
-}
-
-/* Inverse transform over the candidates in id order. */
-static int32_t draw(const struct sampler *s, double uniform)
-{
-	double left = uniform * total_weight(s);
-	int32_t id = s->ids[0];
-	for (size_t i = 0; i < s->n; i++) {
-		if (s->weights[i] <= 0)
-			continue;
-		id = s->ids[i];
-		left -= s->weights[i];
-		if (left < 0)
-			break;
-	}
-	return id;
-}
-
-static int32_t argmax(const float *logits, size_t n)
-{
-	size_t best = 0;
-	for (size_t i = 1; i < n; i++)
-		if (logits[i] > logits[best])
-			best = i;
-	return (int32_t)best;
-}
-
-static int32_t choose(struct sampler *s, const struct sampling *p, uint64_t position)
-{
-	int32_t best = argmax(s->logits, s->vocab_size);
-	float max = s->logits[best];
-	if (max == -INFINITY)
+	struct candidates *c = &s->candidates;
+	size_t best = s->k.argmax(logits, s->vocab_size);
+	float max = logits[best];
+	if (!(max > -INFINITY))
 		return -1;
 	if (p->temperature <= 0)
-		return best;
-	gather(s, max, p->temperature);
-	if (p->top_k > 0 && (size_t)p->top_k < s->n)
-		keep_best(s, s->scores, p->top_k, true, 0);
+		return (int32_t)best;
+	candidates_gather(c, logits, s->vocab_size, max, p->temperature);
+	if (p->top_k > 0)
+		candidates_keep_top(c, (size_t)p->top_k);
+	candidates_weigh(c);
 	if (p->typical_p < 1)
-		keep_typical(s, p->typical_p);
+		candidates_keep_typical(c, p->typical_p);
 	if (p->top_p < 1)
-		keep_nucleus(s, p->top_p);
+		candidates_keep_nucleus(c, p->top_p);
 	if (p->min_p > 0)
-		keep_above(s, p->min_p);
-	return draw(s, sampler_uniform(p->seed, position));
+		candidates_keep_above(c, p->min_p);
+	return candidates_draw(c, sampler_uniform(p->seed, position));
+}
+
+static bool changes_logits(const struct sampling *p)
+{
+	return p->repetition_penalty != 1 || p->presence_penalty != 0 ||
+	       p->frequency_penalty != 0 || p->n_bias > 0 || p->n_banned > 0;
 }
 
 void sampler_pick(struct sampler *s, const struct sampling *p, const float *logits,
 	const int32_t *history, size_t n_history, size_t n_generated, uint64_t position,
 	struct sampled *out)
 {
+	struct raw raw = { 0 };
+	bool wanted = p->logprobs || p->top_logprobs > 0;
+	if (!wanted && p->temperature <= 0 && !changes_logits(p)) {
+		/* The commonest case reads the logits once: argmax passes over NaN. */
+		*out = (struct sampled) { .id = choose(s, p, logits, position), .logprob = NAN };
+		return;
+	}
 	for (size_t i = 0; i < s->vocab_size; i++)
 		s->logits[i] = clean(logits[i]);
+	if (wanted)
+		raw = measure(s, s->logits);
 	adjust(s, p, history, n_history, n_generated);
-	out->id = choose(s, p, position);
-	fill_logprobs(s, p, logits, out);
+	out->id = choose(s, p, s->logits, position);
+	out->logprob = wanted && out->id >= 0 ? raw_logprob(&raw, logits[out->id]) : NAN;
+	fill_top(s, p, logits, &raw, out);
 }

@@ -44,8 +44,9 @@ struct sampled {
 	int n_top;
 };
 
+struct kernels;
 struct sampler; /* scratch of one thread, sized by the vocabulary */
-struct sampler *sampler_new(size_t vocab_size);
+struct sampler *sampler_new(const struct kernels *k, size_t vocab_size); /* copies *k */
 void sampler_free(struct sampler *s);
 
 /* Choose the token at `position` (0-based index in the whole sequence of the token being
