@@ -47,6 +47,28 @@ Test(tokenizer, gives_the_ids_and_text_of_qwen2)
 	check_shared("qwen2.5");
 }
 
+Test(tokenizer, gives_the_ids_and_text_of_llama2)
+{
+	check_shared("phi3-llama2");
+}
+Test(tokenizer, gives_the_ids_and_text_of_t5)
+{
+	check_shared("t5-unigram");
+}
+
+Test(tokenizer, gives_the_ids_of_wordpiece_files)
+{
+	check_ours("bert-uncased");
+	check_ours("bert-cased");
+}
+
+Test(tokenizer, gives_the_ids_of_unigram_files)
+{
+	static const char *const names[] = { "unigram-metaspace", "unigram-bytes", "marian-like" };
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		check_ours(names[i]);
+}
+
 Test(tokenizer, gives_the_ids_of_byte_level_files)
 {
 	static const char *const names[] = { "roberta", "falcon", "neox-nfc", "deepseek-coder",
@@ -72,7 +94,7 @@ Test(tokenizer, splits_at_classes_of_characters)
 {
 	static const char *const names[] = { "pre-whitespace-split", "pre-char-delimiter",
 		"pre-digits", "metaspace-always", "metaspace-first", "metaspace-never",
-		"metaspace-nosplit" };
+		"metaspace-nosplit", "pre-unicode-scripts" };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		check_ours(names[i]);
 }

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct model_kind *const kinds[] = { &tok_bpe_kind };
+static const struct model_kind *const kinds[] = { &tok_bpe_kind, &tok_unigram_kind,
+	&tok_wordpiece_kind, &tok_wordlevel_kind };
 
 int tok_model_read_vocab(struct tok_model *m, const struct tok_field *x)
 {

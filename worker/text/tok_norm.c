@@ -1,7 +1,9 @@
 /* tok_norm.c - the kinds of normalizers: rewriting text before it is cut. */
 #include "protocol/mem.h"
 #include "protocol/utf8.h"
+#include "worker/text/tok_base64.h"
 #include "worker/text/tok_bytelevel.h"
+#include "worker/text/tok_charsmap.h"
 #include "worker/text/tok_stages.h"
 #include "worker/text/tok_unicode.h"
 #include "worker/text/tok_unorm.h"
@@ -295,6 +297,31 @@ static int apply_bytelevel(
 	return 0;
 }
 
+static int read_precompiled(struct tok_norm *n, const struct tok_field *x)
+{
+	struct tok_field map = tok_field_get(x, "precompiled_charsmap");
+	struct buf text = BUF_INIT, bytes = BUF_INIT;
+	int err = tok_field_str(&map, &text);
+	if (err == 0 && !tok_base64_read(text.data, text.n_bytes, &bytes))
+		err = tok_field_wrong(&map, "is not base64");
+	if (err == 0) {
+		n->charsmap = tok_charsmap_new(bytes.data, bytes.n_bytes);
+		if (n->charsmap == NULL)
+			err = tok_field_wrong(&map, "is not a SentencePiece charsmap");
+	}
+	buf_release(&text);
+	buf_release(&bytes);
+	return err;
+}
+
+static int apply_precompiled(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	(void)w;
+	tok_charsmap_apply(n->charsmap, in.s, in.n, out);
+	return 0;
+}
+
 /* -- the table ----------------------------------------------------------------------------- */
 
 static const struct norm_kind kinds[] = {
@@ -311,6 +338,7 @@ static const struct norm_kind kinds[] = {
 		read_bert, apply_bert },
 	{ "Nmt", "type", NULL, apply_nmt },
 	{ "ByteLevel", "type", NULL, apply_bytelevel },
+	{ "Precompiled", "type precompiled_charsmap", read_precompiled, apply_precompiled },
 };
 
 static int read_one(struct tok_norms *c, const struct norm_kind *kind, const struct tok_field *x)
@@ -366,6 +394,7 @@ void tok_norms_release(struct tok_norms *c)
 		tok_regex_free(c->stages[i].regex);
 		buf_release(&c->stages[i].text);
 		buf_release(&c->stages[i].content);
+		tok_charsmap_free(c->stages[i].charsmap);
 	}
 	free(c->stages);
 	*c = (struct tok_norms) { 0 };

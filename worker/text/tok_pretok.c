@@ -3,6 +3,7 @@
 #include "protocol/utf8.h"
 #include "worker/text/tok_bytelevel.h"
 #include "worker/text/tok_scan.h"
+#include "worker/text/tok_scripts.h"
 #include "worker/text/tok_stages.h"
 #include "worker/text/tok_unicode.h"
 #include <stdlib.h>
@@ -222,6 +223,17 @@ static int read_delimiter(struct tok_pretok *p, const struct tok_field *x)
 	return err;
 }
 
+static int read_scripts(struct tok_pretok *p, const struct tok_field *x)
+{
+	struct buf pattern = BUF_INIT;
+	tok_scripts_pattern(&pattern);
+	p->behavior = SPLIT_REMOVED;
+	p->invert = true;
+	int err = set_regex(p, pattern.data, pattern.n_bytes, x->fault);
+	buf_release(&pattern);
+	return err;
+}
+
 static int read_length(struct tok_pretok *p, const struct tok_field *x)
 {
 	struct tok_field length = tok_field_get(x, "length");
@@ -257,6 +269,7 @@ static const struct pretok_kind kinds[] = {
 	{ "Digits", "type individual_digits", read_digits, tok_split },
 	{ "BertPreTokenizer", "type", read_whitespace_split, tok_split },
 	{ "CharDelimiterSplit", "type delimiter", read_delimiter, tok_split },
+	{ "UnicodeScripts", "type", read_scripts, tok_split },
 	{ "FixedLength", "type length", read_length, run_length },
 };
 

@@ -57,14 +57,15 @@ static void grow_slots(struct tok_vocab *v)
 {
 	if (v->n_slots >= 2 * (v->n_pieces + 1))
 		return;
-	v->n_slots = v->n_slots ? 2 * v->n_slots : 512;
-	free(v->slots);
+	struct tok_vocab old = *v;
+	v->n_slots = old.n_slots ? 2 * old.n_slots : 512;
 	v->slots = xmalloc(v->n_slots * sizeof *v->slots);
 	for (size_t i = 0; i < v->n_slots; i++)
 		v->slots[i].id = -1;
-	for (size_t id = 0; id < v->n_ids; id++)
-		if (v->pieces[id].n_bytes != HOLE)
-			insert(v, (int32_t)id);
+	for (size_t i = 0; i < old.n_slots; i++)
+		if (old.slots[i].id >= 0)
+			insert(v, old.slots[i].id);
+	free(old.slots);
 }
 
 static void grow_ids(struct tok_vocab *v, size_t n_ids)
@@ -101,6 +102,14 @@ enum vocab_put tok_vocab_put_twin(struct tok_vocab *v, int64_t id, const char *s
 	insert(v, (int32_t)id);
 	v->n_pieces++;
 	return VOCAB_OK;
+}
+
+enum vocab_put tok_vocab_put_newest(struct tok_vocab *v, int64_t id, const char *s, size_t n)
+{
+	enum vocab_put put = tok_vocab_put_twin(v, id, s, n);
+	if (put == VOCAB_OK)
+		v->slots[find_slot(v, s, n, XXH3_64bits(s, n))].id = (int32_t)id;
+	return put;
 }
 
 enum vocab_put tok_vocab_put(struct tok_vocab *v, int64_t id, const char *s, size_t n)

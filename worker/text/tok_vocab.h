@@ -27,8 +27,10 @@ void tok_vocab_release(struct tok_vocab *v);
 
 enum vocab_put { VOCAB_OK, VOCAB_BAD_ID, VOCAB_ID_TAKEN, VOCAB_PIECE_TAKEN, VOCAB_TOO_LARGE };
 enum vocab_put tok_vocab_put(struct tok_vocab *v, int64_t id, const char *s, size_t n);
-/* Like put, but the piece may exist under another id; that one stays what find returns. */
+/* Like put, but the piece may exist under another id. find then returns the first put_twin or
+ * the last put_newest. */
 enum vocab_put tok_vocab_put_twin(struct tok_vocab *v, int64_t id, const char *s, size_t n);
+enum vocab_put tok_vocab_put_newest(struct tok_vocab *v, int64_t id, const char *s, size_t n);
 const char *tok_vocab_put_text(enum vocab_put why); /* "has an id that is taken", … */
 
 int32_t tok_vocab_find(const struct tok_vocab *v, const char *s, size_t n); /* -1 if absent */
