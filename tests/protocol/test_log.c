@@ -1,6 +1,7 @@
 #include "protocol/log.h"
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,31 @@ Test(log, a_full_stderr_neither_blocks_nor_is_forgotten, .timeout = 10)
 	snprintf(expected, sizeof expected,
 		"test: %zu log lines were dropped: stderr was full\ntest: again\n", 5000 - n_lines);
 	cr_assert_str_eq(read_all(), expected);
+}
+
+static void *log_much(void *arg)
+{
+	for (int i = 0; i < 100; i++)
+		log_info("%s-%s", (const char *)arg, (const char *)arg);
+	return NULL;
+}
+
+Test(log, lines_of_threads_do_not_mix, .timeout = 10)
+{
+	static char *const names[] = { "aaaa", "bbbb", "cccc" };
+	pthread_t threads[3];
+	capture(NULL, LOG_INFO);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, log_much, names[i]), 0);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	int n_lines = 0;
+	read_all();
+	for (char *rest = seen, *line; (line = strsep(&rest, "\n")) && *line; n_lines++)
+		cr_assert(!strcmp(line, "test: aaaa-aaaa") || !strcmp(line, "test: bbbb-bbbb") ||
+				  !strcmp(line, "test: cccc-cccc"),
+			"%s", line);
+	cr_assert_eq(n_lines, 300);
 }
 
 Test(log, a_closed_stderr_does_not_end_the_process, .timeout = 10)
