@@ -1,0 +1,16 @@
+/* admit.h - a host's message becomes calls, each with its place to go. */
+#ifndef CONTROLLER_ADMIT_H
+#define CONTROLLER_ADMIT_H
+#include "controller/controller.h"
+
+void admit_message(struct controller *c, const char *text, size_t n);
+void admit_unreadable(struct controller *c, enum frame_status why);
+
+/* A call that goes to a model: checked as far as routing needs, then queued. id is absent
+ * for a notification or an item of a batch_* method; params is an object. */
+void admit_model_call(struct controller *c, const struct method *m, struct json_span id,
+	struct json_span params, struct call_seat seat);
+
+/* Full parameter check, for the cases the controller decides itself. 0, or the fault. */
+int admit_check(const struct method *m, struct json_span params, struct fault *f);
+#endif

@@ -1,0 +1,216 @@
+/* controller.c - the parts put together, and the life of the whole. Stop 2; next: admit.c */
+#include "controller/controller.h"
+#include "controller/admit.h"
+#include "controller/cancel.h"
+#include "controller/clock.h"
+#include "controller/dispatch.h"
+#include "controller/drain.h"
+#include "controller/local.h"
+#include "controller/relay.h"
+#include "protocol/log.h"
+#include "protocol/mem.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- what the parts tell each other ----------------------------------------------------- */
+
+static void on_message(void *arg, const char *text, size_t n)
+{
+	admit_message(arg, text, n);
+}
+
+static void on_unreadable(void *arg, enum frame_status why)
+{
+	admit_unreadable(arg, why);
+}
+
+static void on_ended(void *arg)
+{
+	drain_begin(arg, "end of stdin");
+}
+
+static void on_gone(void *arg, const char *why)
+{
+	drain_abort(arg, why);
+}
+
+static void on_emptied(void *arg)
+{
+	struct controller *c = arg;
+	if (c->phase == PHASE_ENDING)
+		dispatch_soon(c);
+}
+
+/* The workers' pipes fill up then and stop them; what we answer ourselves still flows. */
+static void on_crowded(void *arg, bool is_crowded)
+{
+	struct controller *c = arg;
+	log_debug("the host is %s", is_crowded ? "not reading" : "reading again");
+	fleet_pause(&c->fleet, is_crowded);
+}
+
+static void write_to_host(void *arg, const char *text, size_t n)
+{
+	struct controller *c = arg;
+	host_write(c->host, text, n);
+}
+
+static void note_answer(struct controller *c, const struct call *call)
+{
+	uint64_t took = clock_us() - call->arrived_us;
+	metrics_answered(&c->metrics, call->method->name, call->code);
+	histogram_add(&c->metrics.times[METRICS_CALL], took);
+	if (!strcmp(call->method->name, "load_model"))
+		histogram_add(&c->metrics.times[METRICS_LOAD], took);
+}
+
+static void on_answered(void *arg, struct call *call)
+{
+	struct controller *c = arg;
+	struct stream *s = call->stream;
+	note_answer(c, call);
+	if (!s)
+		return;
+	s->call = NULL;
+	if (call->code || !call->wants_stream) {
+		stream_free(&c->streams, s);
+		return;
+	}
+	c->metrics.counts[METRICS_STREAMS]++;
+	stream_open(&c->streams, s);
+}
+
+static void on_dispatch(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	dispatch_run(arg);
+	drain_step(arg);
+}
+
+static void on_phase_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	drain_overdue(arg);
+}
+
+static void on_over(void *arg)
+{
+	struct controller *c = arg;
+	event_base_loopbreak(c->base);
+}
+
+/* -- life ------------------------------------------------------------------------------- */
+
+static void on_libevent_log(int severity, const char *text)
+{
+	if (severity >= EVENT_LOG_WARN)
+		log_warn("libevent: %s", text);
+}
+
+struct event_base *controller_event_base(void)
+{
+	struct event_config *cfg = event_config_new();
+	struct event_base *base = NULL;
+	event_set_log_callback(on_libevent_log);
+	/* epoll refuses regular files, and stdin may be one. */
+	if (cfg && event_config_require_features(cfg, EV_FEATURE_FDS) == 0)
+		base = event_base_new_with_config(cfg);
+	if (cfg)
+		event_config_free(cfg);
+	if (!base)
+		log_fatal("no event loop that can watch files");
+	return base;
+}
+
+static void open_host(struct controller *c, int in_fd, int out_fd)
+{
+	static const struct host_events events = { on_message, on_unreadable, on_ended, on_gone,
+		on_emptied, on_crowded };
+	struct host_io io = { in_fd, out_fd, c->opt->framing, c->opt->max_message };
+	c->host = host_open(c->base, &io, &events, c);
+}
+
+struct controller *controller_new(
+	struct event_base *base, const struct options *opt, int in_fd, int out_fd)
+{
+	static const struct registry_events events = { write_to_host, on_answered };
+	struct controller *c = xcalloc(1, sizeof *c);
+	c->opt = opt;
+	c->base = base;
+	c->started_us = clock_us();
+	c->over = on_over;
+	c->over_arg = c;
+	TAILQ_INIT(&c->pending);
+	c->registry = registry_new(&events, c);
+	c->streams.write = write_to_host;
+	c->streams.ended = relay_stream_ended;
+	c->streams.arg = c;
+	queue_init(&c->queue, opt->queue_calls, opt->queue_bytes);
+	c->dispatch = event_new(base, -1, 0, on_dispatch, c);
+	c->phase_timer = evtimer_new(base, on_phase_timer, c);
+	open_host(c, in_fd, out_fd);
+	fleet_start(c);
+	return c;
+}
+
+/* Nobody reads any more: what is left only has to give its memory back. */
+static void drop_everything(struct controller *c)
+{
+	struct fault f;
+	struct call *call;
+	struct stream *s, *tmp;
+	fault_set(&f, ERR_SHUTTING_DOWN, "tandem is shutting down");
+	while ((call = TAILQ_FIRST(registry_live(c->registry))) != NULL) {
+		cancel_withdraw(c, call);
+		registry_fail(c->registry, call, &f);
+	}
+	HASH_ITER (hh, c->streams.by_id, s, tmp)
+		stream_free(&c->streams, s);
+}
+
+void controller_free(struct controller *c)
+{
+	if (!c)
+		return;
+	c->phase = PHASE_OVER;
+	/* First the workers: losing them answers every load and cancel. */
+	fleet_end(c);
+	drop_everything(c);
+	fleet_free(c);
+	queue_release(&c->queue);
+	models_free(&c->models);
+	metrics_release(&c->metrics);
+	registry_free(c->registry);
+	event_free(c->dispatch);
+	event_free(c->phase_timer);
+	host_close(c->host);
+	free(c);
+}
+
+/* -- serving ---------------------------------------------------------------------------- */
+
+static void on_signal(evutil_socket_t sig, short what, void *arg)
+{
+	(void)what;
+	drain_begin(arg, strsignal((int)sig));
+}
+
+int controller_serve(const struct options *opt, int in_fd, int out_fd)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	struct event *events[3];
+	struct event_base *base = controller_event_base();
+	struct controller *c = controller_new(base, opt, in_fd, out_fd);
+	for (int i = 0; i < 3; i++) {
+		events[i] = evsignal_new(base, signals[i], on_signal, c);
+		event_add(events[i], NULL);
+	}
+	event_base_dispatch(base);
+	int code = c->exit_code;
+	controller_free(c);
+	for (int i = 0; i < 3; i++)
+		event_free(events[i]);
+	event_base_free(base);
+	return code;
+}

@@ -1,0 +1,383 @@
+/* fleet.c - worker processes. Stop 10 when a worker dies; next: models.c */
+#include "controller/fleet.h"
+#include "controller/clock.h"
+#include "controller/controller.h"
+#include "controller/dispatch.h"
+#include "controller/local.h"
+#include "controller/relay.h"
+#include "protocol/log.h"
+#include "protocol/mem.h"
+#include "protocol/version.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+
+#define START_SECONDS 60 /* to answer `initialize`; models are not loaded yet then */
+
+static void happened(struct worker *w, enum sup_event event);
+static void workers_changed(struct controller *c);
+
+struct worker *fleet_worker(struct fleet *f, int index)
+{
+	return index >= 0 && index < f->n ? &f->workers[index] : NULL;
+}
+
+bool worker_is_ready(const struct worker *w)
+{
+	return w->sup.state == SUP_READY;
+}
+
+static void set_timer(struct worker *w, unsigned ms)
+{
+	struct timeval tv = { ms / 1000, (suseconds_t)(ms % 1000) * 1000 };
+	event_add(w->timer, &tv);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	struct worker *w = arg;
+	happened(w, w->sup.state == SUP_BACKOFF ? SUP_DELAY_OVER : SUP_SILENT);
+}
+
+/* -- greeting --------------------------------------------------------------------------- */
+
+static void on_info(void *arg, const struct peer_reply *r)
+{
+	struct worker *w = arg;
+	if (r->outcome == PEER_LOST)
+		return;
+	buf_clear(&w->info);
+	if (r->outcome == PEER_RESULT)
+		buf_add(&w->info, r->body.at, r->body.n);
+	happened(w, SUP_HELLO);
+}
+
+static void on_initialized(void *arg, const struct peer_reply *r)
+{
+	struct worker *w = arg;
+	struct json_span none = { NULL, 0 };
+	if (r->outcome == PEER_RESULT)
+		peer_call(w->peer, "runtime/info", none, on_info, w);
+	else if (r->outcome == PEER_ERROR)
+		happened(w, SUP_SILENT);
+}
+
+static void greet(struct worker *w)
+{
+	static const char params[] =
+		"{\"protocolVersion\":\"1\",\"capabilities\":{},"
+		"\"clientInfo\":{\"name\":\"tandem\",\"version\":\"" TANDEM_VERSION "\"}}";
+	struct json_span span = { params, sizeof params - 1 };
+	peer_call(w->peer, "initialize", span, on_initialized, w);
+	set_timer(w, START_SECONDS * 1000);
+}
+
+/* -- a process -------------------------------------------------------------------------- */
+
+static void on_notified(void *arg, const struct rpc_msg *m, const char *text, size_t n)
+{
+	relay_notification(arg, m, text, n);
+}
+
+static void on_closed(void *arg)
+{
+	struct worker *w = arg;
+	w->is_closed = true;
+	happened(w, SUP_SILENT);
+}
+
+static void on_said(void *arg, const char *line)
+{
+	struct worker *w = arg;
+	log_info("[worker %d] %s", w->index, line);
+}
+
+static void start(struct worker *w)
+{
+	static const struct peer_events events = { on_notified, on_closed, on_said };
+	struct spawned fds;
+	struct fault f;
+	w->generation++;
+	w->is_closed = false;
+	if (spawn_process(w->c->opt->worker_argv, &fds, &f) < 0) {
+		log_error("%s", f.text);
+		snprintf(w->last_error, sizeof w->last_error, "%.250s", f.text);
+		happened(w, SUP_UNFIT);
+		models_worker_lost(w->c, w, true);
+		workers_changed(w->c);
+		return;
+	}
+	w->pid = fds.pid;
+	w->peer = peer_open(w->c->base, &fds, &events, w);
+	if (w->c->fleet.is_paused)
+		peer_pause(w->peer, true);
+	log_debug("worker %d is process %d", w->index, (int)w->pid);
+	greet(w);
+}
+
+static void kill_group(struct worker *w)
+{
+	if (w->pid > 0)
+		kill(-w->pid, SIGKILL);
+}
+
+static void note_end(struct worker *w, int status)
+{
+	w->end.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	w->end.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	buf_clear(&w->end.tail);
+	peer_write_tail(w->peer, &w->end.tail);
+	const char *said = peer_last_line(w->peer);
+	if (w->end.signal)
+		snprintf(w->last_error, sizeof w->last_error, "killed by SIG%s: %.200s",
+			sigabbrev_np(w->end.signal), said);
+	else
+		snprintf(w->last_error, sizeof w->last_error, "exit %d: %.200s", w->end.exit_code,
+			said);
+}
+
+/* What it wrote before it died is still delivered; then its calls are lost, then its
+ * streams, in this order, so that a handshake is never answered after its stream ended. */
+static void ended(struct worker *w, int status)
+{
+	bool was_expected = w->sup.state == SUP_DRAINING || w->sup.state == SUP_KILLED;
+	bool in_service = w->sup.state == SUP_READY;
+	struct peer *peer = w->peer;
+	peer_read_rest(peer);
+	note_end(w, status);
+	kill_group(w); /* whatever it started */
+	w->pid = 0;
+	event_del(w->timer);
+	if (!was_expected) {
+		log_warn("worker %d ended: %s", w->index, w->last_error);
+		w->c->metrics.counts[METRICS_CRASHES]++;
+	}
+	enum sup_event event = SUP_DIED;
+	if (!in_service && !w->end.signal && sup_is_unfit_code(w->end.exit_code))
+		event = SUP_UNFIT;
+	w->peer = NULL;
+	happened(w, event);
+	peer_close(peer);
+	relay_worker_lost(w);
+	models_worker_lost(w->c, w, w->sup.state == SUP_FAILED);
+	workers_changed(w->c);
+}
+
+static void on_sigchld(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	struct controller *c = arg;
+	for (int i = 0; i < c->fleet.n; i++) {
+		struct worker *w = &c->fleet.workers[i];
+		int status;
+		if (w->pid > 0 && waitpid(w->pid, &status, WNOHANG) == w->pid)
+			ended(w, status);
+	}
+}
+
+/* -- what the table says ---------------------------------------------------------------- */
+
+/* Old hosts wait for this text. It is said once every worker is up or given up. */
+static void announce(struct controller *c)
+{
+	struct fleet *f = &c->fleet;
+	bool any = false;
+	for (int i = 0; i < f->n; i++)
+		any = any || worker_is_ready(&f->workers[i]);
+	if (f->is_announced || !any || fleet_is_settling(f))
+		return;
+	f->is_announced = true;
+	log_info("MLX Runtime ready");
+}
+
+static void workers_changed(struct controller *c)
+{
+	announce(c);
+	local_workers_changed(c);
+	models_advance(c);
+	dispatch_soon(c);
+}
+
+static void happened(struct worker *w, enum sup_event event)
+{
+	uint32_t noise = 0;
+	if (getrandom(&noise, sizeof noise, GRND_NONBLOCK) < 0)
+		noise = (uint32_t)clock_us();
+	enum sup_state before = w->sup.state;
+	enum sup_action action = sup_happened(&w->sup, event, clock_us(), noise);
+	log_trace("supervise", "worker %d: %s, event %d -> %s", w->index, sup_state_name(before),
+		(int)event, sup_state_name(w->sup.state));
+	switch (action) {
+	case SUP_RELOAD:
+		event_del(w->timer);
+		models_reload(w->c, w);
+		break;
+	case SUP_WAIT: set_timer(w, w->sup.delay_ms); break;
+	case SUP_SPAWN: start(w); break;
+	case SUP_KILL: kill_group(w); break;
+	case SUP_CLOSE: peer_end_input(w->peer); break;
+	case SUP_GIVE_UP: log_error("worker %d is given up: %s", w->index, w->last_error); break;
+	case SUP_SERVE: workers_changed(w->c); break;
+	case SUP_BURY:
+	case SUP_NOTHING:
+	case SUP_N_ACTIONS: break;
+	}
+}
+
+void fleet_models_back(struct worker *w)
+{
+	happened(w, SUP_MODELS_BACK);
+}
+
+/* -- all of them ------------------------------------------------------------------------ */
+
+void fleet_start(struct controller *c)
+{
+	struct fleet *f = &c->fleet;
+	f->n = c->opt->n_workers;
+	f->workers = xcalloc((size_t)f->n, sizeof *f->workers);
+	f->sigchld = evsignal_new(c->base, SIGCHLD, on_sigchld, c);
+	event_add(f->sigchld, NULL);
+	for (int i = 0; i < f->n; i++) {
+		struct worker *w = &f->workers[i];
+		w->c = c;
+		w->index = i;
+		w->timer = evtimer_new(c->base, on_timer, w);
+		sup_init(&w->sup);
+	}
+	for (int i = 0; i < f->n; i++)
+		start(&f->workers[i]);
+}
+
+static void end_process(struct worker *w)
+{
+	struct peer *peer = w->peer;
+	pid_t pid = w->pid;
+	kill_group(w);
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		continue;
+	w->pid = 0;
+	w->peer = NULL;
+	peer_close(peer);
+}
+
+void fleet_end(struct controller *c)
+{
+	/* First none serves, so that nothing lost from one goes to another. */
+	for (int i = 0; i < c->fleet.n; i++)
+		c->fleet.workers[i].sup.state = SUP_STOPPED;
+	for (int i = 0; i < c->fleet.n; i++)
+		end_process(&c->fleet.workers[i]);
+}
+
+void fleet_free(struct controller *c)
+{
+	struct fleet *f = &c->fleet;
+	for (int i = 0; i < f->n; i++) {
+		event_free(f->workers[i].timer);
+		buf_release(&f->workers[i].info);
+		buf_release(&f->workers[i].end.tail);
+	}
+	event_free(f->sigchld);
+	free(f->workers);
+}
+
+bool fleet_is_settling(const struct fleet *f)
+{
+	for (int i = 0; i < f->n; i++)
+		if (f->workers[i].sup.state == SUP_STARTING ||
+			f->workers[i].sup.state == SUP_LOADING)
+			return true;
+	return false;
+}
+
+bool fleet_may_serve(const struct fleet *f)
+{
+	for (int i = 0; i < f->n; i++)
+		if (sup_may_serve(f->workers[i].sup.state))
+			return true;
+	return false;
+}
+
+void fleet_pause(struct fleet *f, bool is_paused)
+{
+	f->is_paused = is_paused;
+	for (int i = 0; i < f->n; i++)
+		if (f->workers[i].peer)
+			peer_pause(f->workers[i].peer, is_paused);
+}
+
+void fleet_stop(struct controller *c)
+{
+	for (int i = 0; i < c->fleet.n; i++)
+		happened(&c->fleet.workers[i], SUP_STOP);
+}
+
+bool fleet_is_gone(const struct fleet *f)
+{
+	for (int i = 0; i < f->n; i++)
+		if (f->workers[i].pid > 0)
+			return false;
+	return true;
+}
+
+/* -- telling ---------------------------------------------------------------------------- */
+
+static void open_error(struct buf *out, const struct worker *w, const char *message)
+{
+	const struct err_info *info = err_info(ERR_WORKER_CRASHED);
+	buf_addc(out, '{');
+	jout_key_int(out, "code", info->code);
+	jout_key_cstr(out, "message", message);
+	jout_key(out, "data");
+	buf_addc(out, '{');
+	jout_key_cstr(out, "type", info->type);
+	jout_key_bool(out, "retryable", sup_may_serve(w->sup.state));
+}
+
+static void write_end(const struct worker *w, struct buf *out)
+{
+	jout_key_int(out, "worker", w->index);
+	jout_key(out, "signal");
+	if (w->end.signal) {
+		buf_adds(out, "\"SIG");
+		buf_adds(out, sigabbrev_np(w->end.signal) ? sigabbrev_np(w->end.signal) : "?");
+		buf_addc(out, '"');
+	} else {
+		buf_adds(out, "null");
+		jout_key_int(out, "exit_code", w->end.exit_code);
+	}
+	jout_key_int(out, "restarts", w->sup.restarts);
+	jout_key(out, "stderr_tail");
+	if (w->end.tail.n_bytes)
+		buf_add(out, w->end.tail.data, w->end.tail.n_bytes);
+	else
+		buf_adds(out, "[]");
+	buf_adds(out, "}}");
+}
+
+void worker_write_crash(const struct worker *w, const char *phase, int64_t tokens, struct buf *out)
+{
+	char message[512];
+	snprintf(message, sizeof message, "Worker crashed: %s", w->last_error);
+	open_error(out, w, message);
+	jout_key_cstr(out, "phase", phase);
+	if (tokens >= 0)
+		jout_key_int(out, "tokens_delivered", tokens);
+	write_end(w, out);
+}
+
+void fleet_write_failure(const struct fleet *f, struct buf *out)
+{
+	char message[512];
+	const struct worker *w = &f->workers[0];
+	snprintf(message, sizeof message, "No worker can serve: %s", w->last_error);
+	open_error(out, w, message);
+	jout_key_cstr(out, "phase", "start");
+	write_end(w, out);
+}

@@ -1,0 +1,157 @@
+/* host.c - stdin and stdout of the controller. Stop 1; next: protocol/frame.c */
+#include "controller/host.h"
+#include "controller/sink.h"
+#include "protocol/log.h"
+#include "protocol/mem.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define READ_BYTES ((size_t)256 << 10)
+
+struct host {
+	struct host_events events;
+	void *arg;
+	struct frame_reader reader;
+	struct sink out;
+	struct event *readable;
+	int in_fd, out_fd;
+	int in_flags, out_flags; /* to restore; -1 = untouched */
+	bool is_crowded, is_gone;
+};
+
+/* Returns the flags to restore, or -1 where O_NONBLOCK is not ours to set: on a terminal
+ * or a file it would change every other process that has it open. */
+static int make_nonblocking(int fd)
+{
+	struct stat st;
+	int flags = fcntl(fd, F_GETFL);
+	if (fstat(fd, &st) < 0 || flags < 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+		return -1;
+	return fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -1 : flags;
+}
+
+static void declare_gone(struct host *h, const char *why)
+{
+	if (h->is_gone)
+		return;
+	h->is_gone = true;
+	h->events.gone(h->arg, why);
+}
+
+static void on_broken(void *arg, int err)
+{
+	declare_gone(arg, err == EPIPE ? "the host closed our stdout" : strerror(err));
+}
+
+static void watch_level(struct host *h)
+{
+	size_t n = sink_queued(&h->out);
+	if (n > HOST_HARD_BYTES)
+		declare_gone(h, "the host does not read: too much output waits for it");
+	bool is_crowded = h->is_crowded ? n > HOST_EASY_BYTES : n > HOST_CROWDED_BYTES;
+	if (is_crowded == h->is_crowded)
+		return;
+	h->is_crowded = is_crowded;
+	h->events.crowded(h->arg, is_crowded);
+}
+
+static void on_drained(void *arg)
+{
+	struct host *h = arg;
+	watch_level(h);
+	if (sink_queued(&h->out) == 0)
+		h->events.emptied(h->arg);
+}
+
+static void take_messages(struct host *h)
+{
+	const char *text;
+	size_t n;
+	enum frame_status st;
+	while (h->readable && (st = frame_next(&h->reader, &text, &n)) != FRAME_NEED_MORE) {
+		if (st == FRAME_TEXT) {
+			log_trace("host", "in %zu bytes", n);
+			h->events.message(h->arg, text, n);
+		} else {
+			h->events.unreadable(h->arg, st);
+		}
+	}
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)what;
+	struct host *h = arg;
+	ssize_t n = read(fd, frame_space(&h->reader, READ_BYTES), READ_BYTES);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0)
+		frame_fed(&h->reader, (size_t)n);
+	else
+		frame_eof(&h->reader);
+	take_messages(h);
+	if (n <= 0) {
+		host_stop_reading(h);
+		h->events.ended(h->arg);
+	}
+}
+
+struct host *host_open(struct event_base *base, const struct host_io *io,
+	const struct host_events *events, void *arg)
+{
+	struct host *h = xcalloc(1, sizeof *h);
+	h->events = *events;
+	h->arg = arg;
+	h->in_fd = io->in_fd;
+	h->out_fd = io->out_fd;
+	h->in_flags = make_nonblocking(io->in_fd);
+	h->out_flags = make_nonblocking(io->out_fd);
+	frame_reader_init(&h->reader, io->framing, io->max_message);
+	sink_init(&h->out, base, io->out_fd, h->out_flags < 0 ? 4096 : (size_t)1 << 20);
+	h->out.drained = on_drained;
+	h->out.broken = on_broken;
+	h->out.arg = h;
+	h->readable = event_new(base, io->in_fd, EV_READ | EV_PERSIST, on_readable, h);
+	event_add(h->readable, NULL);
+	return h;
+}
+
+void host_stop_reading(struct host *h)
+{
+	if (h->readable)
+		event_free(h->readable);
+	h->readable = NULL;
+}
+
+void host_close(struct host *h)
+{
+	if (!h)
+		return;
+	host_stop_reading(h);
+	if (h->in_flags >= 0)
+		fcntl(h->in_fd, F_SETFL, h->in_flags);
+	if (h->out_flags >= 0)
+		fcntl(h->out_fd, F_SETFL, h->out_flags);
+	frame_reader_release(&h->reader);
+	sink_release(&h->out);
+	free(h);
+}
+
+void host_write(struct host *h, const char *text, size_t n)
+{
+	if (h->is_gone)
+		return;
+	log_trace("host", "out %zu bytes", n);
+	frame_write(sink_buf(&h->out), h->reader.framing, text, n);
+	sink_kick(&h->out);
+	watch_level(h);
+}
+
+size_t host_queued(const struct host *h)
+{
+	return sink_queued(&h->out);
+}

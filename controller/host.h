@@ -1,0 +1,40 @@
+/* host.h - the host's two descriptors: messages in, messages out.
+ *
+ * stdin may be a pipe, a socket, a file or a terminal; it is read until it ends, however
+ * full stdout is. O_NONBLOCK is set on pipes and sockets only and put back by
+ * host_close(), since the descriptor may be shared with the shell that started us. The
+ * output queue is bounded: `crowded` tells when to stop producing, and beyond the hard
+ * bound the host is declared gone. */
+#ifndef CONTROLLER_HOST_H
+#define CONTROLLER_HOST_H
+#include "protocol/frame.h"
+#include <event2/event.h>
+
+#define HOST_CROWDED_BYTES ((size_t)16 << 20)
+#define HOST_EASY_BYTES    ((size_t)4 << 20)
+#define HOST_HARD_BYTES    ((size_t)512 << 20)
+
+struct host_events {
+	void (*message)(void *arg, const char *text, size_t n);
+	void (*unreadable)(void *arg, enum frame_status why);
+	void (*ended)(void *arg);                    /* end of stdin */
+	void (*gone)(void *arg, const char *why);    /* stdout cannot be written any more */
+	void (*emptied)(void *arg);                  /* all output was written */
+	void (*crowded)(void *arg, bool is_crowded); /* the queue passed a mark */
+};
+
+struct host_io {
+	int in_fd, out_fd;
+	enum framing framing;
+	size_t max_message;
+};
+
+struct host;
+struct host *host_open(struct event_base *base, const struct host_io *io,
+	const struct host_events *events, void *arg);
+void host_close(struct host *h); /* restores the descriptors' flags; does not close them */
+
+void host_write(struct host *h, const char *text, size_t n); /* one message */
+size_t host_queued(const struct host *h);
+void host_stop_reading(struct host *h);
+#endif

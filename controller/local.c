@@ -1,0 +1,372 @@
+/* local.c - what the controller knows itself. */
+#include "controller/local.h"
+#include "controller/admit.h"
+#include "controller/clock.h"
+#include "controller/drain.h"
+#include "controller/splice.h"
+#include "protocol/limits.h"
+#include "protocol/mem.h"
+#include "protocol/version.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void finish(struct controller *c, struct call *call, struct buf *result)
+{
+	registry_finish(c->registry, call, ANSWER_RESULT,
+		(struct json_span) { result->data, result->n_bytes });
+	buf_release(result);
+}
+
+/* -- initialize, ping, rpc.discover ----------------------------------------------------- */
+
+static void write_method_names(struct buf *out)
+{
+	const struct method *m;
+	buf_addc(out, '[');
+	for (size_t i = 0; (m = method_at(i)) != NULL; i++) {
+		if (m->refused || !m->result)
+			continue;
+		jout_sep(out);
+		jout_cstr(out, m->name);
+	}
+	buf_addc(out, ']');
+}
+
+static void write_limits(const struct controller *c, struct buf *out)
+{
+	const struct options *o = c->opt;
+	buf_addc(out, '{');
+	jout_key_int(out, "message_bytes", (int64_t)o->max_message);
+	jout_key_int(out, "frame_out_bytes", (int64_t)FRAME_OUT_MAX);
+	jout_key_int(out, "json_depth", JSON_DEPTH_MAX);
+	jout_key_int(out, "batch", LIMIT_BATCH);
+	jout_key_int(out, "max_tokens", LIMIT_MAX_TOKENS);
+	jout_key_int(out, "draft_tokens", LIMIT_DRAFT);
+	jout_key_int(out, "stream_id_characters", LIMIT_STREAM_ID);
+	jout_key_int(out, "queue_calls", (int64_t)o->queue_calls);
+	jout_key_int(out, "queue_bytes", (int64_t)o->queue_bytes);
+	jout_key_int(out, "streams_per_worker", (int64_t)o->streams);
+	jout_key_int(out, "workers", o->n_workers);
+	buf_addc(out, '}');
+}
+
+static void answer_initialize(struct controller *c, struct call *call)
+{
+	struct buf out = BUF_INIT;
+	struct json_span version = json_find(call->params, "protocolVersion");
+	buf_addc(&out, '{');
+	if (json_kind(version) == '"')
+		jout_key_raw(&out, "protocolVersion", version.at, version.n);
+	else
+		jout_key_cstr(&out, "protocolVersion", "1");
+	jout_key(&out, "capabilities");
+	buf_adds(&out, "{\"methods\":");
+	write_method_names(&out);
+	buf_adds(&out, ",\"framing\":[\"ndjson\",\"lsp\"]");
+	jout_key_bool(&out, "batch", true);
+	jout_key_bool(&out, "streaming", true);
+	buf_addc(&out, '}');
+	buf_adds(&out, ",\"serverInfo\":{\"name\":\"tandem\",\"version\":\"" TANDEM_VERSION "\"}");
+	jout_key(&out, "limits");
+	write_limits(c, &out);
+	buf_addc(&out, '}');
+	finish(c, call, &out);
+}
+
+static void answer_ping(struct controller *c, struct call *call)
+{
+	struct buf out = BUF_INIT;
+	buf_addc(&out, '{');
+	jout_key_num(&out, "uptime", (double)(clock_us() - c->started_us) / 1e6);
+	buf_addc(&out, '}');
+	finish(c, call, &out);
+}
+
+static void answer_discover(struct controller *c, struct call *call)
+{
+	struct buf out = BUF_INIT;
+	method_write_discover(&out);
+	finish(c, call, &out);
+}
+
+/* -- workers ---------------------------------------------------------------------------- */
+
+struct memory {
+	long rss, vms; /* bytes */
+};
+
+static struct memory read_memory(pid_t pid)
+{
+	char path[64];
+	long vms = 0, rss = 0, page = sysconf(_SC_PAGESIZE);
+	snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+	FILE *f = fopen(path, "re");
+	if (f && fscanf(f, "%ld %ld", &vms, &rss) != 2)
+		vms = rss = 0;
+	if (f)
+		fclose(f);
+	return (struct memory) { rss * page, vms * page };
+}
+
+static size_t inflight(const struct worker *w)
+{
+	return w->n_calls + w->n_streams;
+}
+
+static void write_worker(const struct worker *w, struct buf *out)
+{
+	jout_sep(out);
+	buf_addc(out, '{');
+	jout_key_int(out, "id", w->index);
+	jout_key_int(out, "pid", w->pid);
+	jout_key_cstr(out, "state", sup_state_name(w->sup.state));
+	jout_key_int(out, "generation", w->generation);
+	jout_key_int(out, "restarts", w->sup.restarts);
+	jout_key_int(out, "inflight", (int64_t)inflight(w));
+	jout_key_int(out, "rss", w->pid ? read_memory(w->pid).rss : 0);
+	jout_key_cstr(out, "last_error", w->last_error[0] ? w->last_error : NULL);
+	buf_addc(out, '}');
+}
+
+static void write_workers(const struct controller *c, struct buf *out)
+{
+	jout_key(out, "workers");
+	buf_addc(out, '[');
+	for (int i = 0; i < c->fleet.n; i++)
+		write_worker(&c->fleet.workers[i], out);
+	buf_addc(out, ']');
+}
+
+static const char *model_state(const struct controller *c, const struct model *m)
+{
+	for (int i = 0; i < c->fleet.n; i++)
+		if (model_is_at(m, i) && worker_is_ready(&c->fleet.workers[i]))
+			return "ready";
+	return m->is_failed ? "failed" : "loading";
+}
+
+static unsigned restarts(const struct controller *c)
+{
+	unsigned n = 0;
+	for (int i = 0; i < c->fleet.n; i++)
+		n += c->fleet.workers[i].sup.restarts;
+	return n;
+}
+
+static void answer_state(struct controller *c, struct call *call)
+{
+	struct buf out = BUF_INIT;
+	buf_adds(&out, "{\"loaded_models\":[");
+	for (const struct model *m = c->models.by_id; m; m = m->hh.next) {
+		jout_sep(&out);
+		buf_addc(&out, '{');
+		jout_key_cstr(&out, "model_id", m->id);
+		jout_key_cstr(&out, "state", model_state(c, m));
+		jout_key_cstr(&out, "type", m->type[0] ? m->type : "text");
+		buf_addc(&out, '}');
+	}
+	buf_addc(&out, ']');
+	jout_key_int(&out, "active_streams", (int64_t)c->streams.n);
+	jout_key_int(&out, "queued", (int64_t)c->queue.n_calls);
+	jout_key_int(&out, "restart_count", restarts(c));
+	write_workers(c, &out);
+	buf_addc(&out, '}');
+	finish(c, call, &out);
+}
+
+/* -- runtime/info: ours, and what the workers found on this machine --------------------- */
+
+/* The first worker that told; all run the same binary on the same processors. */
+static struct json_span worker_info(const struct controller *c)
+{
+	for (int i = 0; i < c->fleet.n; i++) {
+		const struct buf *info = &c->fleet.workers[i].info;
+		if (info->n_bytes)
+			return (struct json_span) { info->data, info->n_bytes };
+	}
+	return (struct json_span) { "{}", 2 };
+}
+
+static void answer_info(struct controller *c, struct call *call)
+{
+	static const char *const ours[] = { "version", "protocol", "memory", "workers",
+		"capabilities", NULL };
+	struct buf out = BUF_INIT;
+	struct memory memory = read_memory(getpid());
+	splice_without(&out, worker_info(c), ours);
+	jout_key_cstr(&out, "version", TANDEM_VERSION);
+	jout_key_cstr(&out, "protocol", "json-rpc-2.0");
+	jout_key(&out, "capabilities");
+	write_method_names(&out);
+	jout_key(&out, "memory");
+	buf_addf(&out, "{\"rss\":%ld,\"vms\":%ld}", memory.rss, memory.vms);
+	write_workers(c, &out);
+	buf_addc(&out, '}');
+	finish(c, call, &out);
+}
+
+/* -- telemetry -------------------------------------------------------------------------- */
+
+#define PER_WORKER 4
+
+static size_t add_gauges(const struct controller *c, struct metrics_gauge *g, char (*labels)[32])
+{
+	static const char *const names[PER_WORKER] = { "worker_up", "worker_restarts",
+		"worker_inflight", "worker_rss_bytes" };
+	size_t n = 0;
+	g[n++] = (struct metrics_gauge) { "queued_calls", "", (double)c->queue.n_calls };
+	g[n++] = (struct metrics_gauge) { "queued_bytes", "", (double)c->queue.n_bytes };
+	g[n++] = (struct metrics_gauge) { "active_streams", "", (double)c->streams.n };
+	g[n++] = (struct metrics_gauge) { "output_queued_bytes", "", (double)host_queued(c->host) };
+	for (int k = 0; k < PER_WORKER; k++)
+		for (int i = 0; i < c->fleet.n; i++) {
+			const struct worker *w = &c->fleet.workers[i];
+			double values[PER_WORKER] = { worker_is_ready(w), w->sup.restarts,
+				(double)inflight(w), w->pid ? (double)read_memory(w->pid).rss : 0 };
+			snprintf(labels[i], sizeof labels[i], "worker=\"%d\"", i);
+			g[n++] = (struct metrics_gauge) { names[k], labels[i], values[k] };
+		}
+	return n;
+}
+
+static void answer_prometheus(struct controller *c, struct call *call)
+{
+	struct metrics_gauge gauges[4 + PER_WORKER * OPTIONS_WORKERS_MAX];
+	char labels[OPTIONS_WORKERS_MAX][32];
+	struct buf text = BUF_INIT, out = BUF_INIT;
+	metrics_write_prometheus(&c->metrics, gauges, add_gauges(c, gauges, labels), &text);
+	buf_addc(&out, '{');
+	jout_key_cstr(&out, "content_type", "text/plain; version=0.0.4");
+	jout_key_str(&out, "text", text.data, text.n_bytes);
+	buf_addc(&out, '}');
+	buf_release(&text);
+	finish(c, call, &out);
+}
+
+static uint64_t garbage(const struct controller *c)
+{
+	uint64_t n = c->streams.n_stray;
+	for (int i = 0; i < c->fleet.n; i++)
+		if (c->fleet.workers[i].peer)
+			n += peer_garbage(c->fleet.workers[i].peer);
+	return n;
+}
+
+static void answer_telemetry(struct controller *c, struct call *call)
+{
+	struct buf out = BUF_INIT;
+	if (json_str_is(json_find(call->params, "format"), "prometheus")) {
+		answer_prometheus(c, call);
+		return;
+	}
+	buf_addc(&out, '{');
+	jout_key_num(&out, "uptime", (double)(clock_us() - c->started_us) / 1e6);
+	metrics_write_json(&c->metrics, &out);
+	jout_key_int(&out, "queued_calls", (int64_t)c->queue.n_calls);
+	jout_key_int(&out, "queued_bytes", (int64_t)c->queue.n_bytes);
+	jout_key_int(&out, "active_streams", (int64_t)c->streams.n);
+	jout_key_int(&out, "output_queued_bytes", (int64_t)host_queued(c->host));
+	jout_key_int(&out, "worker_garbage", (int64_t)garbage(c));
+	write_workers(c, &out);
+	buf_addc(&out, '}');
+	finish(c, call, &out);
+}
+
+/* -- shutdown, notifications, the list -------------------------------------------------- */
+
+static void begin_shutdown(struct controller *c, struct call *call)
+{
+	if (c->shutdown) {
+		struct buf out = BUF_INIT;
+		buf_adds(&out, "{\"success\":true}");
+		finish(c, call, &out);
+		return;
+	}
+	call->owner = CALL_HELD;
+	c->shutdown = call;
+	drain_begin(c, "shutdown");
+}
+
+static void answer_exit(struct controller *c, struct call *call)
+{
+	struct buf out = BUF_INIT;
+	buf_adds(&out, "{}");
+	finish(c, call, &out);
+	drain_begin(c, "exit");
+}
+
+static void answer_nothing(struct controller *c, struct call *call)
+{
+	struct buf out = BUF_INIT;
+	buf_adds(&out, "{}");
+	finish(c, call, &out);
+}
+
+static const struct {
+	const char *name;
+	void (*answer)(struct controller *c, struct call *call);
+	bool needs_worker; /* waits until one is up, or none will be */
+} METHODS[] = {
+	{ "initialize", answer_initialize, false },
+	{ "ping", answer_ping, false },
+	{ "runtime/info", answer_info, true },
+	{ "runtime/state", answer_state, false },
+	{ "runtime/telemetry", answer_telemetry, false },
+	{ "rpc.discover", answer_discover, false },
+	{ "list_models", models_list, true },
+	{ "shutdown", begin_shutdown, false },
+	{ "exit", answer_exit, false },
+	{ "initialized", answer_nothing, false },
+	{ "notifications/initialized", answer_nothing, false },
+	{ "stream.ack", answer_nothing, false },
+};
+
+static bool is_up(const struct controller *c)
+{
+	for (int i = 0; i < c->fleet.n; i++)
+		if (worker_is_ready(&c->fleet.workers[i]))
+			return true;
+	return !fleet_may_serve(&c->fleet);
+}
+
+static bool run(struct controller *c, struct call *call)
+{
+	for (size_t i = 0; i < sizeof METHODS / sizeof METHODS[0]; i++) {
+		if (strcmp(METHODS[i].name, call->method->name) != 0)
+			continue;
+		if (METHODS[i].needs_worker && !is_up(c))
+			return false;
+		METHODS[i].answer(c, call);
+		return true;
+	}
+	struct fault f;
+	fault_set(&f, ERR_METHOD_NOT_FOUND, "%s is not answered here", call->method->name);
+	registry_fail(c->registry, call, &f);
+	return true;
+}
+
+void local_call(struct controller *c, struct call *call)
+{
+	struct fault f;
+	if (admit_check(call->method, call->params, &f) < 0) {
+		registry_fail(c->registry, call, &f);
+		return;
+	}
+	if (run(c, call))
+		return;
+	call->owner = CALL_HELD;
+	TAILQ_INSERT_TAIL(&c->pending, call, pending);
+}
+
+void local_workers_changed(struct controller *c)
+{
+	struct call *call, *next;
+	if (!is_up(c))
+		return;
+	for (call = TAILQ_FIRST(&c->pending); call; call = next) {
+		next = TAILQ_NEXT(call, pending);
+		TAILQ_REMOVE(&c->pending, call, pending);
+		run(c, call);
+	}
+}

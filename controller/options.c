@@ -1,0 +1,195 @@
+/* options.c - the controller's command line. */
+#include "controller/options.h"
+#include "controller/spawn.h"
+#include "protocol/limits.h"
+#include "protocol/mem.h"
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char options_help[] =
+	"tandem - language models over stdin and stdout\n"
+	"\n"
+	"usage: tandem [options]                        serve a host: JSON-RPC on stdin/stdout\n"
+	"       tandem run -m MODEL -p PROMPT [options] write to the terminal (run --help)\n"
+	"\n"
+	"  --workers=N           worker processes (1)\n"
+	"  --worker=PATH         the worker binary (tandem-worker beside this one)\n"
+	"  --models=DIR          where models are found by id; may be repeated\n"
+	"  --threads=N           threads of each worker (processors / workers)\n"
+	"  --framing=MODE        auto, ndjson or lsp; auto decides by the first byte (auto)\n"
+	"  --drain-ms=N          at the end, time for what is running to finish (1500)\n"
+	"  --max-message=BYTES   the longest message accepted (67108864)\n"
+	"  --queue-calls=N       requests that may wait before `overloaded` (16384)\n"
+	"  --queue-bytes=BYTES   the same in bytes (268435456)\n"
+	"  --streams=N           generates one worker holds; the rest wait in turn (256)\n"
+	"  -v, --verbose         more on stderr; TRACE=all prints each request's way\n"
+	"  --version, --help\n"
+	"  -- ARGS               further arguments for each worker (tandem-worker --help)\n"
+	"\n"
+	"One JSON-RPC 2.0 message a line, or LSP headers. For example:\n"
+	"  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"runtime/info\"}' | tandem\n"
+	"`rpc.discover` lists every method with its parameters. stdout carries answers and\n"
+	"nothing else. Exit: 0 at the end of stdin, after `shutdown`, on SIGTERM, SIGINT and\n"
+	"SIGHUP; 64 for a bad command line; 74 when stdout cannot be written any more.\n";
+
+enum {
+	OPT_WORKERS = 256,
+	OPT_WORKER,
+	OPT_MODELS,
+	OPT_THREADS,
+	OPT_FRAMING,
+	OPT_DRAIN_MS,
+	OPT_MAX_MESSAGE,
+	OPT_QUEUE_CALLS,
+	OPT_QUEUE_BYTES,
+	OPT_STREAMS,
+	OPT_HELP,
+	OPT_VERSION,
+};
+
+static const struct option LONG[] = {
+	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "worker", required_argument, NULL, OPT_WORKER },
+	{ "models", required_argument, NULL, OPT_MODELS },
+	{ "threads", required_argument, NULL, OPT_THREADS },
+	{ "framing", required_argument, NULL, OPT_FRAMING },
+	{ "drain-ms", required_argument, NULL, OPT_DRAIN_MS },
+	{ "max-message", required_argument, NULL, OPT_MAX_MESSAGE },
+	{ "queue-calls", required_argument, NULL, OPT_QUEUE_CALLS },
+	{ "queue-bytes", required_argument, NULL, OPT_QUEUE_BYTES },
+	{ "streams", required_argument, NULL, OPT_STREAMS },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ NULL, 0, NULL, 0 },
+};
+
+bool options_number(const char *text, long min, long max, long *out)
+{
+	char *end;
+	errno = 0;
+	long v = strtol(text, &end, 10);
+	if (errno || end == text || *end || v < min || v > max)
+		return false;
+	*out = v;
+	return true;
+}
+
+void options_pass_on(struct options *o, const char *arg)
+{
+	o->worker_argv = xreallocarray(o->worker_argv, o->n_worker_argv + 2, sizeof(char *));
+	o->worker_argv[o->n_worker_argv++] = xstrdup(arg);
+	o->worker_argv[o->n_worker_argv] = NULL;
+}
+
+static void pass_on_pair(struct options *o, const char *name, const char *value)
+{
+	char *arg = xasprintf("--%s=%s", name, value);
+	options_pass_on(o, arg);
+	free(arg);
+}
+
+static void set_worker(struct options *o, const char *path)
+{
+	free(o->worker_argv[0]);
+	o->worker_argv[0] = xstrdup(path);
+}
+
+/* The numeric options: where each goes and what it may be. */
+static bool take_number(struct options *o, int opt, const char *value)
+{
+	long v = 0, max = (long)1 << 40;
+	if (opt == OPT_WORKERS)
+		max = OPTIONS_WORKERS_MAX;
+	else if (opt == OPT_DRAIN_MS)
+		max = 86400000;
+	else if (opt == OPT_THREADS)
+		max = 1024;
+	if (!options_number(value, opt != OPT_DRAIN_MS, max, &v))
+		return false;
+	switch (opt) {
+	case OPT_WORKERS: o->n_workers = (int)v; break;
+	case OPT_DRAIN_MS: o->drain_ms = (int)v; break;
+	case OPT_MAX_MESSAGE: o->max_message = (size_t)v; break;
+	case OPT_QUEUE_CALLS: o->queue_calls = (size_t)v; break;
+	case OPT_QUEUE_BYTES: o->queue_bytes = (size_t)v; break;
+	case OPT_STREAMS: o->streams = (size_t)v; break;
+	case OPT_THREADS: o->threads = v; break;
+	}
+	return true;
+}
+
+static bool take(struct options *o, int opt, const char *value)
+{
+	switch (opt) {
+	case OPT_WORKER: set_worker(o, value); return true;
+	case OPT_MODELS: pass_on_pair(o, "models", value); return true;
+	case OPT_FRAMING: return frame_parse_name(value, &o->framing);
+	case OPT_HELP: o->wish = OPTIONS_HELP; return true;
+	case OPT_VERSION: o->wish = OPTIONS_VERSION; return true;
+	case 'v':
+		o->is_verbose = true;
+		options_pass_on(o, "--verbose");
+		return true;
+	default: return take_number(o, opt, value);
+	}
+}
+
+static void set_defaults(struct options *o)
+{
+	char *worker = spawn_sibling("tandem-worker");
+	*o = (struct options) {
+		.framing = FRAMING_AUTO,
+		.max_message = FRAME_IN_MAX,
+		.n_workers = 1,
+		.drain_ms = 1500,
+		.queue_calls = LIMIT_QUEUE_CALLS,
+		.queue_bytes = LIMIT_QUEUE_BYTES,
+		.streams = 256,
+	};
+	options_pass_on(o, worker);
+	free(worker);
+}
+
+/* Workers side by side share the processors; more threads than those only wait. */
+static void share_processors(struct options *o)
+{
+	char count[16];
+	long n = sysconf(_SC_NPROCESSORS_ONLN) / o->n_workers;
+	snprintf(count, sizeof count, "%ld", o->threads ? o->threads : n > 1 ? n : 1);
+	pass_on_pair(o, "threads", count);
+}
+
+int options_parse(struct options *o, int argc, char **argv, struct fault *f)
+{
+	int opt, at = 0;
+	set_defaults(o);
+	optind = 0;
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, "v", LONG, &at)) != -1) {
+		if (opt == '?')
+			return fault_set(f, ERR_INVALID_PARAMS,
+				"unknown option or missing value: %s", argv[optind - 1]);
+		if (!take(o, opt, optarg))
+			return fault_set(f, ERR_INVALID_PARAMS, "--%s cannot be '%s'",
+				LONG[at].name, optarg);
+	}
+	share_processors(o);
+	/* What stands before "--" and is no option is ignored; getopt moved it to the end. */
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--"))
+			for (i++; i < argc; i++)
+				options_pass_on(o, argv[i]);
+	return 0;
+}
+
+void options_release(struct options *o)
+{
+	for (size_t i = 0; i < o->n_worker_argv; i++)
+		free(o->worker_argv[i]);
+	free(o->worker_argv);
+}

@@ -1,0 +1,37 @@
+/* options.h - the controller's command line. */
+#ifndef CONTROLLER_OPTIONS_H
+#define CONTROLLER_OPTIONS_H
+#include "protocol/err.h"
+#include "protocol/frame.h"
+
+#define OPTIONS_WORKERS_MAX 64
+
+enum options_wish { OPTIONS_SERVE, OPTIONS_HELP, OPTIONS_VERSION };
+
+struct options {
+	enum options_wish wish;
+	bool is_verbose;
+	enum framing framing;
+	size_t max_message; /* bytes of one message in */
+	int n_workers;
+	int drain_ms;
+	long threads; /* of each worker; 0 = its share of the processors */
+	size_t queue_calls, queue_bytes;
+	size_t streams;     /* generates one worker may hold */
+	char **worker_argv; /* owned, NULL-terminated; [0] is the worker's path */
+	size_t n_worker_argv;
+};
+
+/* ERR_INVALID_PARAMS with a sentence for a bad line. argv strings are copied. An
+ * argument that is no option is ignored: hosts of the reference give a script's path. */
+int options_parse(struct options *o, int argc, char **argv, struct fault *f);
+void options_release(struct options *o);
+
+/* Add an argument for the workers. */
+void options_pass_on(struct options *o, const char *arg);
+
+/* A whole decimal number in [min, max] of a command line. */
+bool options_number(const char *text, long min, long max, long *out);
+
+extern const char options_help[];
+#endif

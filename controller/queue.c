@@ -1,0 +1,194 @@
+/* queue.c - who waits and who goes next. Stop 5; next: batch.c */
+#include "controller/queue.h"
+#include "protocol/err.h"
+#include "protocol/mem.h"
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RATE_SECONDS 4.0 /* how far back the departure rate remembers */
+
+void queue_init(struct queue *q, size_t max_calls, size_t max_bytes)
+{
+	memset(q, 0, sizeof *q);
+	q->max_calls = max_calls;
+	q->max_bytes = max_bytes;
+}
+
+static void bucket_free(struct queue *q, struct queue_bucket *b)
+{
+	HASH_DEL(q->buckets, b);
+	free(b->name);
+	free(b->model);
+	free(b->beside);
+	free(b);
+}
+
+void queue_release(struct queue *q)
+{
+	struct queue_bucket *b, *tmp;
+	assert(q->n_calls == 0);
+	HASH_ITER (hh, q->buckets, b, tmp)
+		bucket_free(q, b);
+}
+
+void queue_settle(struct queue *q, struct queue_bucket *b)
+{
+	if (b->n_calls == 0 && b->n_in_flight == 0)
+		bucket_free(q, b);
+}
+
+/* A model id holds no blank, so a blank separates. */
+static struct queue_bucket *bucket_get(struct queue *q, const struct queue_place *p)
+{
+	char name[2048];
+	int n = snprintf(name, sizeof name, "%s%c %s %s", p->method_name, p->gathers ? '+' : '-',
+		p->model, p->beside ? p->beside : "");
+	if (n < 0 || (size_t)n >= sizeof name)
+		return NULL;
+	struct queue_bucket *b;
+	HASH_FIND_STR(q->buckets, name, b);
+	if (b)
+		return b;
+	b = xcalloc(1, sizeof *b);
+	b->name = xstrndup(name, (size_t)n);
+	b->model = xstrdup(p->model);
+	b->beside = p->beside ? xstrdup(p->beside) : NULL;
+	b->method = p->method;
+	b->gathers = p->gathers;
+	for (int i = 0; i < QUEUE_N_PRIORITIES; i++)
+		TAILQ_INIT(&b->turns[i]);
+	TAILQ_INIT(&b->arrivals);
+	HASH_ADD_KEYPTR(hh, q->buckets, b->name, (size_t)n, b);
+	return b;
+}
+
+static struct queue_lane *lane_get(struct queue_bucket *b, const struct queue_place *p)
+{
+	size_t n = strlen(p->client) + 2;
+	struct queue_lane *lane = xcalloc(1, sizeof *lane + n), *known;
+	snprintf(lane->key, n, "%d%s", (int)p->priority, p->client);
+	HASH_FIND_STR(b->lanes, lane->key, known);
+	if (known) {
+		free(lane);
+		return known;
+	}
+	lane->bucket = b;
+	lane->priority = p->priority;
+	TAILQ_INIT(&lane->items);
+	HASH_ADD_KEYPTR(hh, b->lanes, lane->key, n - 1, lane);
+	TAILQ_INSERT_TAIL(&b->turns[p->priority], lane, next);
+	return lane;
+}
+
+int queue_push(struct queue *q, const struct queue_place *p, struct queue_item *it, uint64_t now)
+{
+	if (q->n_calls >= q->max_calls || it->n_bytes > q->max_bytes - q->n_bytes)
+		return ERR_OVERLOADED;
+	struct queue_bucket *b = bucket_get(q, p);
+	if (!b)
+		return ERR_OVERLOADED;
+	it->lane = lane_get(b, p);
+	it->since_us = now;
+	TAILQ_INSERT_TAIL(&it->lane->items, it, next);
+	TAILQ_INSERT_TAIL(&b->arrivals, it, in_order);
+	b->n_calls++;
+	q->n_calls++;
+	q->n_bytes += it->n_bytes;
+	return 0;
+}
+
+/* Takes it out of its lane; an emptied lane goes, a served one has had its turn. */
+static void take(struct queue *q, struct queue_item *it, bool served)
+{
+	struct queue_lane *lane = it->lane;
+	struct queue_bucket *b = lane->bucket;
+	TAILQ_REMOVE(&lane->items, it, next);
+	TAILQ_REMOVE(&b->arrivals, it, in_order);
+	b->n_calls--;
+	q->n_calls--;
+	q->n_bytes -= it->n_bytes;
+	it->lane = NULL;
+	bool empty = TAILQ_EMPTY(&lane->items);
+	if (served || empty)
+		TAILQ_REMOVE(&b->turns[lane->priority], lane, next);
+	if (empty) {
+		HASH_DEL(b->lanes, lane);
+		free(lane);
+	} else if (served) {
+		TAILQ_INSERT_TAIL(&b->turns[lane->priority], lane, next);
+	}
+}
+
+void queue_remove(struct queue *q, struct queue_item *it)
+{
+	struct queue_bucket *b = it->lane->bucket;
+	take(q, it, false);
+	queue_settle(q, b);
+}
+
+/* The call whose turn it is: of the three heads the one that arrived first, a level of
+ * priority counting as AGE. */
+static struct queue_item *whose_turn(struct queue_bucket *b)
+{
+	struct queue_item *best = NULL;
+	uint64_t best_rank = 0;
+	for (int p = 0; p < QUEUE_N_PRIORITIES; p++) {
+		struct queue_lane *lane = TAILQ_FIRST(&b->turns[p]);
+		if (!lane)
+			continue;
+		struct queue_item *it = TAILQ_FIRST(&lane->items);
+		uint64_t rank = it->since_us + (uint64_t)p * QUEUE_AGE_US;
+		if (!best || rank < best_rank) {
+			best = it;
+			best_rank = rank;
+		}
+	}
+	return best;
+}
+
+static void note_departures(struct queue *q, size_t n, uint64_t now)
+{
+	double dt = (double)(now - q->rate_at_us) / 1e6;
+	q->rate = q->rate * exp(-dt / RATE_SECONDS) + (double)n / RATE_SECONDS;
+	q->rate_at_us = now;
+}
+
+size_t queue_pop(struct queue *q, struct queue_bucket *b, struct queue_item **out,
+	const struct batch_caps *caps, uint64_t now)
+{
+	size_t n = 0, room = caps->n_bytes;
+	while (n < caps->n_calls && b->n_calls > 0) {
+		struct queue_item *it = whose_turn(b);
+		if (n > 0 && it->n_bytes > room)
+			break;
+		room -= it->n_bytes < room ? it->n_bytes : room;
+		take(q, it, true);
+		out[n++] = it;
+	}
+	note_departures(q, n, now);
+	return n;
+}
+
+struct queue_item *queue_find_model(struct queue *q, const char *model)
+{
+	for (struct queue_bucket *b = q->buckets; b; b = b->hh.next)
+		if (b->n_calls > 0 && (!model || !strcmp(b->model, model)))
+			return TAILQ_FIRST(&b->arrivals);
+	return NULL;
+}
+
+uint64_t queue_oldest(const struct queue_bucket *b)
+{
+	return TAILQ_FIRST(&b->arrivals)->since_us;
+}
+
+unsigned queue_retry_after_ms(const struct queue *q, uint64_t now)
+{
+	double dt = (double)(now - q->rate_at_us) / 1e6;
+	double rate = q->rate * exp(-dt / RATE_SECONDS);
+	double ms = rate > 1e-3 ? 1e3 * (double)q->n_calls / rate : 30e3;
+	return ms < 50 ? 50 : ms > 30e3 ? 30000 : (unsigned)ms;
+}

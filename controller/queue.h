@@ -1,0 +1,103 @@
+/* queue.h - admitted calls that no worker has yet: bounded, fair, aged.
+ *
+ * Calls wait in buckets (method, model, gathered or alone). Inside a bucket the three
+ * priorities are served urgent first, except that one level of priority is worth AGE of
+ * waiting, so that nothing waits for ever. Inside a priority the clients take turns call by call,
+ * and each client's calls keep their order. No clocks: times come as arguments. A queued call is
+ * owned by the queue; the queue embeds `struct queue_item` in it and never looks at the rest. */
+#ifndef CONTROLLER_QUEUE_H
+#define CONTROLLER_QUEUE_H
+#include "controller/batch.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+#define QUEUE_AGE_US      UINT64_C(2000000)
+#define QUEUE_WORKERS_MAX 64
+
+enum queue_priority { QUEUE_URGENT, QUEUE_DEFAULT, QUEUE_BACKGROUND, QUEUE_N_PRIORITIES };
+
+struct queue_lane;
+
+struct queue_item {
+	TAILQ_ENTRY(queue_item) next;     /* in its lane */
+	TAILQ_ENTRY(queue_item) in_order; /* of arrival, in its bucket */
+	struct queue_lane *lane;          /* NULL = not queued */
+	uint64_t since_us;
+	size_t n_bytes;
+};
+TAILQ_HEAD(queue_items, queue_item);
+
+/* One client's calls of one priority. */
+struct queue_lane {
+	TAILQ_ENTRY(queue_lane) next;
+	struct queue_bucket *bucket;
+	enum queue_priority priority;
+	struct queue_items items;
+	UT_hash_handle hh;
+	char key[]; /* priority digit, client */
+};
+TAILQ_HEAD(queue_lanes, queue_lane);
+
+struct queue_bucket {
+	char *name; /* the hash key */
+	char *model;
+	char *beside;       /* a second model its calls need at the same worker, or NULL */
+	const void *method; /* the caller's; the same for every call of the bucket */
+	bool gathers;
+	struct queue_lanes turns[QUEUE_N_PRIORITIES];
+	struct queue_lane *lanes; /* the same, by key */
+	struct queue_items arrivals;
+	size_t n_calls;
+	unsigned in_flight[QUEUE_WORKERS_MAX]; /* frames at each worker; kept by dispatch */
+	unsigned n_in_flight;
+	UT_hash_handle hh;
+};
+
+struct queue {
+	struct queue_bucket *buckets; /* uthash, in order of creation */
+	size_t n_calls, n_bytes;
+	size_t max_calls, max_bytes;
+	double rate;         /* departures a second, decaying */
+	uint64_t rate_at_us; /* when it was brought up to date */
+};
+
+/* Where a call goes. */
+struct queue_place {
+	const char *method_name;
+	const void *method;
+	const char *model;
+	const char *beside; /* or NULL */
+	const char *client; /* "" = the anonymous one */
+	enum queue_priority priority;
+	bool gathers;
+};
+
+void queue_init(struct queue *q, size_t max_calls, size_t max_bytes);
+void queue_release(struct queue *q); /* must be empty of calls */
+
+/* 0, or ERR_OVERLOADED with nothing changed. */
+int queue_push(struct queue *q, const struct queue_place *p, struct queue_item *it, uint64_t now);
+
+/* The calls of the bucket that should leave, in order, within the caps; the first goes
+ * whatever its size. Returns how many; out holds caps->n_calls. */
+size_t queue_pop(struct queue *q, struct queue_bucket *b, struct queue_item **out,
+	const struct batch_caps *caps, uint64_t now);
+
+void queue_remove(struct queue *q, struct queue_item *it);
+
+/* Any call of that model (of any, for NULL), still queued; NULL when there is none. */
+struct queue_item *queue_find_model(struct queue *q, const char *model);
+
+/* The earliest arrival in the bucket; b->n_calls must not be 0. */
+uint64_t queue_oldest(const struct queue_bucket *b);
+
+/* Frees the bucket if nothing waits or is in flight; it is looked up by name again. */
+void queue_settle(struct queue *q, struct queue_bucket *b);
+
+/* When a refused caller should come back: the time the present depth needs at the
+ * present rate of departures, 50 ms to 30 s. */
+unsigned queue_retry_after_ms(const struct queue *q, uint64_t now);
+#endif

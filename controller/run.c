@@ -1,0 +1,410 @@
+/* run.c - `tandem run`: a host of one request. It talks to a controller in this process
+ * over a socket pair, as any host would, so that what it shows is what hosts get. */
+#include "controller/run.h"
+#include "controller/controller.h"
+#include "controller/drain.h"
+#include "controller/run_options.h"
+#include "controller/sink.h"
+#include "protocol/log.h"
+#include "protocol/mem.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define ID_LOAD     1
+#define ID_GENERATE 2
+#define ID_CANCEL   3
+
+struct run {
+	const struct run_options *opt;
+	struct controller *controller;
+	struct sink to;             /* the controller */
+	struct frame_reader reader; /* and back */
+	struct event *readable;
+	struct event *signals[3];
+	struct buf prompt;
+	struct buf stats; /* params of stream.stats, or the result's own */
+	char model_id[NAME_MAX + 1];
+	int out;
+	int exit_code;
+	bool is_progress_shown; /* an unfinished line of progress is on the terminal */
+	bool wrote_text, ends_with_newline;
+	bool is_over;
+};
+
+static void send_call(struct run *r, int id, const char *method, const struct buf *params)
+{
+	char digits[16];
+	struct buf text = BUF_INIT;
+	int n = snprintf(digits, sizeof digits, "%d", id);
+	rpc_write_request(&text, digits, (size_t)n, method, params->data, params->n_bytes);
+	frame_write(sink_buf(&r->to), FRAMING_NDJSON, text.data, text.n_bytes);
+	sink_kick(&r->to);
+	buf_release(&text);
+}
+
+/* Nothing more is asked; the controller drains and ends its workers. */
+static void finish(struct run *r, int code)
+{
+	if (!r->is_over)
+		r->exit_code = code;
+	r->is_over = true;
+	drain_begin(r->controller, "run is complete");
+}
+
+static void end_progress_line(struct run *r)
+{
+	if (r->is_progress_shown)
+		fputc('\n', stderr);
+	r->is_progress_shown = false;
+}
+
+static void fail(struct run *r, struct json_span error)
+{
+	struct buf text = BUF_INIT;
+	json_get_str(json_find(error, "message"), &text);
+	end_progress_line(r);
+	log_error("%s", buf_cstr(&text));
+	buf_release(&text);
+	finish(r, EXIT_FAILURE);
+}
+
+/* -- asking ----------------------------------------------------------------------------- */
+
+/* A path that exists, or looks like one, is loaded from there; anything else is an id. */
+static void ask_load(struct run *r)
+{
+	struct buf params = BUF_INIT;
+	const char *model = r->opt->model;
+	char *path = realpath(model, NULL);
+	buf_addc(&params, '{');
+	jout_key_cstr(&params, "model_id", r->model_id);
+	if (path || strchr(model, '/'))
+		jout_key_cstr(&params, "local_path", path ? path : model);
+	jout_key_bool(&params, "progress", true);
+	buf_addc(&params, '}');
+	send_call(r, ID_LOAD, "load_model", &params);
+	buf_release(&params);
+	free(path);
+}
+
+static void ask_generate(struct run *r)
+{
+	struct buf params = BUF_INIT;
+	const struct run_options *o = r->opt;
+	buf_add(&params, o->sampling.data, o->sampling.n_bytes);
+	jout_key_cstr(&params, "model_id", r->model_id);
+	jout_key_str(&params, "prompt", r->prompt.data, r->prompt.n_bytes);
+	jout_key_bool(&params, "stream", !o->is_json);
+	jout_key_cstr(&params, "stream_id", "run");
+	if (o->n_stops) {
+		jout_key(&params, "stop_sequences");
+		buf_addc(&params, '[');
+		for (size_t i = 0; i < o->n_stops; i++) {
+			jout_sep(&params);
+			jout_cstr(&params, o->stops[i]);
+		}
+		buf_addc(&params, ']');
+	}
+	buf_addc(&params, '}');
+	send_call(r, ID_GENERATE, "generate", &params);
+	buf_release(&params);
+}
+
+/* The last part of the path, without what a model id may not hold. */
+static void name_model(struct run *r)
+{
+	const char *from = r->opt->model, *slash;
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%s", from);
+	for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
+		path[n - 1] = '\0';
+	if (access(path, F_OK) == 0 || path[0] == '/' || path[0] == '.') {
+		slash = strrchr(path, '/');
+		snprintf(r->model_id, sizeof r->model_id, "%.*s", NAME_MAX,
+			slash ? slash + 1 : path);
+	} else {
+		snprintf(r->model_id, sizeof r->model_id, "%.*s", NAME_MAX, path);
+	}
+	for (char *c = r->model_id; *c; c++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./@:",
+			    *c))
+			*c = '_';
+	if (!strcmp(r->model_id, ".") || strstr(r->model_id, "..") || !r->model_id[0])
+		snprintf(r->model_id, sizeof r->model_id, "model");
+}
+
+/* -- showing ---------------------------------------------------------------------------- */
+
+/* stdout may be slow, or a pipe whose reader has left. */
+static void print(struct run *r, const char *text, size_t n)
+{
+	while (n > 0) {
+		ssize_t wrote = write(r->out, text, n);
+		if (wrote < 0 && errno == EINTR)
+			continue;
+		if (wrote < 0) {
+			finish(r, EX_IOERR);
+			return;
+		}
+		text += wrote;
+		n -= (size_t)wrote;
+	}
+}
+
+static void print_token(struct run *r, struct json_span token)
+{
+	struct buf text = BUF_INIT;
+	json_get_str(token, &text);
+	if (text.n_bytes) {
+		r->wrote_text = true;
+		r->ends_with_newline = text.data[text.n_bytes - 1] == '\n';
+		print(r, text.data, text.n_bytes);
+	}
+	buf_release(&text);
+}
+
+static void show_chunk(struct run *r, struct json_span params)
+{
+	struct json_span tokens = json_find(params, "tokens"), item;
+	if (!tokens.at) {
+		print_token(r, json_find(params, "token"));
+		return;
+	}
+	struct json_cursor c = json_iterate(tokens);
+	while (json_next_element(&c, &item))
+		print_token(r, json_find(item, "token"));
+}
+
+static double number(struct json_span object, const char *key)
+{
+	double v = 0;
+	json_get_num(json_find(object, key), &v);
+	return v;
+}
+
+static void show_progress(struct run *r, struct json_span params)
+{
+	double total = number(params, "total"), done = number(params, "progress");
+	if (!isatty(STDERR_FILENO) || total <= 0)
+		return;
+	fprintf(stderr, "\rloading %s: %3.0f %%", r->opt->model, 100 * done / total);
+	r->is_progress_shown = true;
+}
+
+static void show_loaded(struct run *r, struct json_span result)
+{
+	char dtype[32] = "", arch[64] = "";
+	json_copy_str(json_find(result, "dtype"), dtype, sizeof dtype);
+	json_copy_str(json_find(result, "architecture"), arch, sizeof arch);
+	fprintf(stderr, "%sloaded %s: %s, %.2f M parameters, %s, context %.0f, in %.0f ms\n",
+		r->is_progress_shown ? "\r" : "", r->opt->model, arch,
+		number(result, "parameter_count") / 1e6, dtype, number(result, "context_length"),
+		number(result, "load_ms"));
+	r->is_progress_shown = false;
+}
+
+/* stats: the params of stream.stats, or a whole result, which has the same parts. */
+static void show_summary(struct json_span stats)
+{
+	struct json_span usage = json_find(stats, "usage"), timings = json_find(stats, "timings");
+	double n = number(usage, "completion_tokens"), decode_ms = number(timings, "decode_ms");
+	double rate = number(stats, "tokens_per_second"),
+	       first = number(stats, "time_to_first_token");
+	if (!json_find(stats, "tokens_per_second").at && decode_ms > 0 && n > 1)
+		rate = 1e3 * (n - 1) / decode_ms;
+	fprintf(stderr, "%.0f prompt tokens in %.0f ms, then %.0f tokens in %.0f ms: %.1f tokens/s",
+		number(usage, "prompt_tokens"), number(timings, "prefill_ms"), n, decode_ms, rate);
+	if (first > 0)
+		fprintf(stderr, ", the first after %.0f ms", 1e3 * first);
+	fputc('\n', stderr);
+}
+
+/* -- hearing ---------------------------------------------------------------------------- */
+
+static void on_stream_event(struct run *r, struct json_span params)
+{
+	if (r->wrote_text && !r->ends_with_newline)
+		print(r, "\n", 1);
+	if (json_str_is(json_find(params, "event"), "error")) {
+		struct buf text = BUF_INIT;
+		json_get_str(json_find(params, "error"), &text);
+		log_error("%s", buf_cstr(&text));
+		buf_release(&text);
+		finish(r, EXIT_FAILURE);
+		return;
+	}
+	if (r->stats.n_bytes)
+		show_summary((struct json_span) { r->stats.data, r->stats.n_bytes });
+	finish(r, EXIT_SUCCESS);
+}
+
+static void on_notification(struct run *r, const struct rpc_msg *m)
+{
+	if (!strcmp(m->method, "stream.chunk")) {
+		show_chunk(r, m->params);
+	} else if (!strcmp(m->method, "stream.stats")) {
+		buf_clear(&r->stats);
+		buf_add(&r->stats, m->params.at, m->params.n);
+	} else if (!strcmp(m->method, "stream.event")) {
+		on_stream_event(r, m->params);
+	} else if (!strcmp(m->method, "notifications/progress")) {
+		show_progress(r, m->params);
+	}
+}
+
+static void on_answer(struct run *r, const struct rpc_msg *m)
+{
+	int64_t id = 0;
+	json_get_int(m->id, &id);
+	if (m->kind == RPC_ERROR) {
+		if (id != ID_CANCEL)
+			fail(r, m->error);
+		return;
+	}
+	if (id == ID_LOAD) {
+		show_loaded(r, m->result);
+		ask_generate(r);
+	} else if (id == ID_GENERATE && r->opt->is_json) {
+		print(r, m->result.at, m->result.n);
+		print(r, "\n", 1);
+		show_summary(m->result);
+		finish(r, EXIT_SUCCESS);
+	}
+}
+
+static void on_line(struct run *r, const char *text, size_t n)
+{
+	struct rpc_msg m;
+	if (r->is_over || json_scan(text, n, NULL) < 0)
+		return;
+	rpc_parse((struct json_span) { text, n }, &m);
+	if (m.kind == RPC_NOTIFICATION)
+		on_notification(r, &m);
+	else if (m.kind == RPC_RESULT || m.kind == RPC_ERROR)
+		on_answer(r, &m);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)what;
+	struct run *r = arg;
+	const char *text;
+	size_t n_text;
+	ssize_t n = read(fd, frame_space(&r->reader, 65536), 65536);
+	if (n <= 0)
+		return;
+	frame_fed(&r->reader, (size_t)n);
+	while (frame_next(&r->reader, &text, &n_text) == FRAME_TEXT)
+		on_line(r, text, n_text);
+}
+
+/* The first Ctrl-C lets the text end properly, a second does not wait for it. */
+static void on_signal(evutil_socket_t sig, short what, void *arg)
+{
+	(void)what;
+	struct run *r = arg;
+	if (r->exit_code == 128 + (int)sig) {
+		r->is_over = true;
+		event_base_loopbreak(r->controller->base);
+		return;
+	}
+	r->exit_code = 128 + (int)sig;
+	r->is_over = true;
+	end_progress_line(r);
+	drain_begin(r->controller, strsignal((int)sig));
+}
+
+/* -- life ------------------------------------------------------------------------------- */
+
+static int read_prompt(struct run *r)
+{
+	char bytes[65536];
+	ssize_t n;
+	if (strcmp(r->opt->prompt, "-") != 0) {
+		buf_adds(&r->prompt, r->opt->prompt);
+		return 0;
+	}
+	while ((n = read(STDIN_FILENO, bytes, sizeof bytes)) > 0 || (n < 0 && errno == EINTR)) {
+		if (n > 0)
+			buf_add(&r->prompt, bytes, (size_t)n);
+		if (r->prompt.n_bytes > FRAME_IN_MAX / 8)
+			return ERR_INVALID_PARAMS;
+	}
+	return n < 0 ? ERR_IO : 0;
+}
+
+static void open_ends(struct run *r, struct event_base *base, int fd)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	sink_init(&r->to, base, fd, 65536);
+	frame_reader_init(&r->reader, FRAMING_NDJSON, FRAME_IN_MAX);
+	r->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, r);
+	event_add(r->readable, NULL);
+	for (int i = 0; i < 3; i++) {
+		r->signals[i] = evsignal_new(base, signals[i], on_signal, r);
+		event_add(r->signals[i], NULL);
+	}
+}
+
+static void close_ends(struct run *r)
+{
+	for (int i = 0; i < 3; i++)
+		event_free(r->signals[i]);
+	event_free(r->readable);
+	sink_release(&r->to);
+	frame_reader_release(&r->reader);
+	buf_release(&r->prompt);
+	buf_release(&r->stats);
+}
+
+static int run(struct run *r)
+{
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		log_fatal("no socket pair: %s", strerror(errno));
+	struct event_base *base = controller_event_base();
+	open_ends(r, base, pair[0]);
+	r->exit_code = EXIT_FAILURE;
+	r->controller = controller_new(base, &r->opt->base, pair[1], pair[1]);
+	name_model(r);
+	ask_load(r);
+	event_base_dispatch(base);
+	controller_free(r->controller);
+	close_ends(r);
+	event_base_free(base);
+	close(pair[0]);
+	close(pair[1]);
+	return r->exit_code;
+}
+
+int run_main(int out, int argc, char **argv)
+{
+	struct run_options opt;
+	struct fault f;
+	struct run r = { .opt = &opt, .out = out };
+	int code = EX_USAGE;
+	if (run_options_parse(&opt, argc, argv, &f) < 0)
+		log_error("%s (see tandem run --help)", f.text);
+	else if (opt.base.wish == OPTIONS_HELP)
+		code = dprintf(out, "%s", run_options_help) < 0 ? EX_IOERR : 0;
+	else if (read_prompt(&r) < 0)
+		log_error("the prompt on stdin cannot be read, or is too long");
+	else {
+		log_init("tandem", opt.base.is_verbose ? LOG_DEBUG : LOG_WARN);
+		code = run(&r);
+	}
+	if (code == EX_USAGE)
+		buf_release(&r.prompt);
+	run_options_release(&opt);
+	return code;
+}

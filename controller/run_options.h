@@ -1,0 +1,22 @@
+/* run_options.h - the command line of `tandem run`. */
+#ifndef CONTROLLER_RUN_OPTIONS_H
+#define CONTROLLER_RUN_OPTIONS_H
+#include "controller/options.h"
+
+#define RUN_STOPS_MAX 10
+
+struct run_options {
+	struct options base; /* of the controller it runs in itself */
+	const char *model;
+	const char *prompt;  /* "-" = stdin */
+	struct buf sampling; /* members of generate's params, as JSON: `,"top_k":5` … */
+	const char *stops[RUN_STOPS_MAX];
+	size_t n_stops;
+	bool is_json;
+};
+
+/* The strings are argv's. */
+int run_options_parse(struct run_options *o, int argc, char **argv, struct fault *f);
+void run_options_release(struct run_options *o);
+extern const char run_options_help[];
+#endif
