@@ -2,9 +2,8 @@
 #include "protocol/limits.h"
 #include "protocol/methods_table.h"
 
-#define NO_TEMPLATES "chat templates are not available; give prompt or prompt_tokens"
-#define NO_DRAFTS    "speculative decoding inside generate is not available; use check_draft"
-#define FROM_MODEL   "default: the model's generation_config.json, then "
+#define NO_DRAFTS  "speculative decoding inside generate is not available; use check_draft"
+#define FROM_MODEL "default: the model's generation_config.json, then "
 
 #define PARAM_ROWS_PROMPT                                                                          \
 	{                                                                                          \
@@ -13,10 +12,17 @@
 		.nullable = true,                                                                  \
 		.doc = "The text to continue; control tokens written in it become control tokens." \
 	},                                                                                         \
-	{                                                                                          \
-		.name = "prompt_tokens", .type = PARAM_TOKENS, .nullable = true,                   \
-		.doc = "Or its token ids."                                                         \
-	}
+		{ .name = "prompt_tokens",                                                         \
+			.type = PARAM_TOKENS,                                                      \
+			.nullable = true,                                                          \
+			.doc = "Or its token ids." },                                              \
+		{ .name = "messages",                                                              \
+			.type = PARAM_OBJECTS,                                                     \
+			.nullable = true,                                                          \
+			.doc = "Or a conversation (role, content …), through the model's chat "  \
+			       "template; "                                                        \
+			       "nothing in it becomes a control token." },                         \
+		PARAM_ROWS_CHAT
 
 #define NUMBER_ROW(name_, low, high, preset_, doc_)                                             \
 	{                                                                                       \
@@ -140,8 +146,6 @@ static const struct param GENERATE[] = {
 	REFUSED_ROW("resume", PARAM_STRING, "\"error\"",
 		"resume \"replay\" is not available; a stream whose worker dies ends with an "
 		"error"),
-	REFUSED_ROW("messages", PARAM_OBJECTS, NULL, NO_TEMPLATES),
-	REFUSED_ROW("tools", PARAM_OBJECTS, "[]", NO_TEMPLATES),
 	{ .name = "guidance",
 		.aliases = "response_format",
 		.type = PARAM_OBJECT,
@@ -192,7 +196,6 @@ static const struct param CHECK_DRAFT[] = {
 		"check_draft cannot continue a stream; give prompt or prompt_tokens"),
 	REFUSED_ROW("measure", PARAM_BOOL, NULL,
 		"measure is not available; the estimates come from the parameter counts"),
-	REFUSED_ROW("messages", PARAM_OBJECTS, NULL, NO_TEMPLATES),
 };
 
 static const struct param BATCH[] = {
@@ -210,7 +213,8 @@ const struct method METHODS_GENERATE[] = {
 		ROWS(GENERATE),
 		.positional = "model_id prompt max_tokens temperature",
 		.batch_name = "batch_generate",
-		.doc = "Continue a prompt. Exactly one of `prompt` and `prompt_tokens`.",
+		.doc = "Continue a prompt. Exactly one of `prompt`, `prompt_tokens` and "
+		       "`messages`.",
 		.result = "stream_id:string started_at:number text:string tokens:integer[] "
 			  "finish_reason:string stop_detail:string? seed:integer usage:object "
 			  "timings:object",

@@ -27,6 +27,39 @@ void method_each_word(const char *words, method_word_fn *fn, void *arg); /* NULL
 		.name = "model_id", .type = PARAM_MODEL_ID, .required = true, \
 		.doc = "The id the model was loaded under."                   \
 	}
+/* A conversation instead of a prompt, and what its template is given. */
+#define PARAM_ROWS_CHAT                                                                          \
+	{ .name = "tools",                                                                       \
+		.type = PARAM_OBJECTS,                                                           \
+		.nullable = true,                                                                \
+		.doc = "Function descriptions for the template." },                              \
+		{ .name = "add_generation_prompt",                                               \
+			.type = PARAM_BOOL,                                                      \
+			.nullable = true,                                                        \
+			.preset = "true",                                                        \
+			.doc = "End with the opening of the answer." },                          \
+		{ .name = "chat_template",                                                       \
+			.type = PARAM_STRING,                                                    \
+			.nullable = true,                                                        \
+			.doc = "A Jinja template instead of the model's, or the name of one of " \
+			       "the model's." },                                                 \
+		{ .name = "chat_template_kwargs",                                                \
+			.aliases = "template_kwargs kwargs",                                     \
+			.type = PARAM_OBJECT,                                                    \
+			.nullable = true,                                                        \
+			.doc = "Further variables for the template." },                          \
+		{ .name = "documents",                                                           \
+			.type = PARAM_OBJECTS,                                                   \
+			.nullable = true,                                                        \
+			.doc = "The template variable of that name." },                          \
+		{ .name = "enable_thinking",                                                     \
+			.type = PARAM_BOOL,                                                      \
+			.nullable = true,                                                        \
+			.doc = "The template variable of that name." },                          \
+	{                                                                                        \
+		.name = "reasoning_effort", .type = PARAM_STRING, .nullable = true,              \
+		.doc = "The template variable of that name."                                     \
+	}
 #define PARAM_ROWS_SCHEDULING                                                           \
 	{ .name = "timeout_ms",                                                         \
 		.type = PARAM_INT,                                                      \

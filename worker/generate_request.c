@@ -1,6 +1,7 @@
 /* generate_request.c - parameters of generate → a job. Stop 13; next: engine/engine.c */
 #include "worker/generate_request.h"
 #include "protocol/mem.h"
+#include "worker/chat_prompt.h"
 #include "worker/model/model.h"
 #include "worker/params.h"
 #include "worker/text/tokenizer.h"
@@ -27,12 +28,15 @@ bool generate_request_is_long(struct json_object *params)
 
 /* -- prompt -------------------------------------------------------------------------------- */
 
-static int encode_prompt(struct job *j, const char *text, size_t n, struct fault *f)
+/* From the prompt's text, or (text NULL) from messages. */
+static int encode_prompt(
+	struct job *j, struct json_object *params, const char *text, size_t n, struct fault *f)
 {
 	const struct model *m = model_ref_model(j->model);
 	struct tok_ids ids = { 0 };
-	const int err = tokenizer_encode(
-		model_tokenizer(m), text, n, TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, &ids, f);
+	const int err = text ? tokenizer_encode(model_tokenizer(m), text, n,
+				       TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, &ids, f)
+			     : chat_prompt_encode(m, params, &ids, f);
 	if (err != 0) {
 		tok_ids_release(&ids);
 		fault_add_str(f, "model_id", model_ref_id(j->model));
@@ -52,18 +56,21 @@ int generate_request_prompt(struct job *j, struct json_object *params, struct fa
 {
 	const size_t vocab_size = model_info(model_ref_model(j->model))->vocab_size;
 	const bool has_ids = params_has(params, "prompt_tokens");
+	const bool has_messages = params_has(params, "messages");
 	size_t n;
 	const char *text = params_bytes(params, "prompt", &n);
 	int err;
-	if (!text == !has_ids)
+	if ((text != NULL) + has_ids + has_messages != 1)
 		return refuse(f, "prompt",
-			text ? "and prompt_tokens exclude each other: give one of them"
-			     : "is missing: give exactly one of prompt and prompt_tokens");
+			text || has_ids || has_messages ? "and prompt_tokens and messages exclude "
+							  "each other: give one of them"
+							: "is missing: give exactly one of prompt, "
+							  "prompt_tokens and messages");
 	if (has_ids)
 		err = params_token_ids(
 			params, "prompt_tokens", vocab_size, &j->prompt, &j->n_prompt, f);
 	else
-		err = encode_prompt(j, text, n, f);
+		err = encode_prompt(j, params, text, n, f);
 	if (err == 0 && j->n_prompt == 0)
 		return refuse(f, has_ids ? "prompt_tokens" : "prompt",
 			"is empty, and this model has no token that begins a text");

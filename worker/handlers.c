@@ -4,6 +4,7 @@
 #include "protocol/limits.h"
 #include "protocol/log.h"
 #include "worker/batch.h"
+#include "worker/chat_prompt.h"
 #include "worker/check_draft.h"
 #include "worker/generate.h"
 #include "worker/info.h"
@@ -123,6 +124,7 @@ static const struct {
 	{ "list_models", handle_list_models },
 	{ "tokenize", handle_tokenize },
 	{ "detokenize", handle_detokenize },
+	{ "apply_chat_template", handle_apply_chat_template },
 	{ "generate", handle_generate },
 	{ "check_draft", handle_check_draft },
 	{ "batch_tokenize", handle_batch },

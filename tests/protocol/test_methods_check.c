@@ -239,14 +239,13 @@ Test(methods_check, a_nul_cannot_hide_the_rest_of_a_string)
 Test(methods_check, what_does_not_exist_yet_is_refused_unless_it_asks_for_nothing)
 {
 	static const char *const off[] = { "\"guidance\":false", "\"draft_model\":null",
-		"\"response_format\":{\"type\":\"text\"}", "\"num_draft_tokens\":0", "\"tools\":[]",
+		"\"response_format\":{\"type\":\"text\"}", "\"num_draft_tokens\":0",
 		"\"resume\":\"error\"", "\"messages\":null", "\"prediction\":null" };
 	static const char *const on[] = { "\"guidance\":{\"mode\":\"regex\"}",
 		"\"draft_model\":\"d\"", "\"response_format\":{\"type\":\"json_object\"}",
-		"\"num_draft_tokens\":3", "\"tools\":[{}]", "\"resume\":\"replay\"",
-		"\"messages\":[]", "\"messages\":[{}]", "\"prediction\":{}", "\"speculative\":{}",
-		"\"cache_scope\":\"x\"", "\"required_dtype\":\"bfloat16\"", "\"guidance\":true",
-		"\"num_draft_tokens\":\"0\"" };
+		"\"num_draft_tokens\":3", "\"resume\":\"replay\"", "\"prediction\":{}",
+		"\"speculative\":{}", "\"cache_scope\":\"x\"", "\"required_dtype\":\"bfloat16\"",
+		"\"guidance\":true", "\"num_draft_tokens\":\"0\"" };
 	for (size_t i = 0; i < sizeof off / sizeof off[0]; i++) {
 		char text[128];
 		snprintf(text, sizeof text, "{\"model_id\":\"m\",%s}", off[i]);
@@ -259,8 +258,6 @@ Test(methods_check, what_does_not_exist_yet_is_refused_unless_it_asks_for_nothin
 		cr_assert_not_null(strstr(f.data, "\"path\":"));
 	}
 	cr_assert_eq(check("embed", "{\"model_id\":\"m\",\"input\":\"x\"}"), ERR_INVALID_PARAMS);
-	cr_assert_eq(check("apply_chat_template", "{\"model_id\":\"m\",\"messages\":[]}"),
-		ERR_INVALID_PARAMS);
 }
 
 Test(methods_check, old_hosts_load_models_unchanged)

@@ -7,6 +7,7 @@
 #define WORKER_MODEL_FORMAT_H
 #include "worker/model/config.h"
 #include "worker/model/tensor_source.h"
+#include "worker/text/chat.h"
 #include "worker/text/tokenizer.h"
 
 struct model_files {
@@ -15,6 +16,7 @@ struct model_files {
 	struct config *generation; /* generation_config.json, or NULL */
 	struct tensor_source *tensors;
 	struct tokenizer *tokenizer;
+	struct chat *chat; /* templates, if any */
 };
 
 struct format {

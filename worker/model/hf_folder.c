@@ -93,6 +93,8 @@ static int open_folder(const char *path, struct model_files *out, struct fault *
 		rc = open_weights(folder, whole ? NULL : path, &out->tensors, f);
 	if (rc == 0)
 		rc = tokenizer_open_folder(folder, &out->tokenizer, f);
+	if (rc == 0)
+		rc = chat_open_folder(folder, &out->chat, f);
 	free(folder);
 	return rc;
 }

@@ -54,6 +54,7 @@ struct model_context {
 
 void model_files_close(struct model_files *m)
 {
+	chat_free(m->chat);
 	tokenizer_free(m->tokenizer);
 	tensor_source_close(m->tensors);
 	config_free(m->generation);
@@ -227,6 +228,11 @@ const struct model_defaults *model_defaults(const struct model *m)
 const struct tokenizer *model_tokenizer(const struct model *m)
 {
 	return m->files.tokenizer;
+}
+
+const struct chat *model_chat(const struct model *m)
+{
+	return m->files.chat;
 }
 
 struct kv_pool *model_kv_pool(const struct model *m, size_t max_bytes, struct fault *f)

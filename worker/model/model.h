@@ -13,6 +13,7 @@
 #include "worker/model/kv.h"
 #include <stdint.h>
 
+struct chat;
 struct tokenizer;
 struct pool; /* kernels/pool.h */
 struct model;
@@ -62,6 +63,7 @@ void model_close(struct model *m);
 const struct model_info *model_info(const struct model *m);
 const struct model_defaults *model_defaults(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m);
+const struct chat *model_chat(const struct model *m); /* never NULL; may hold no template */
 /* The block pool that fits this model, with at most max_bytes of KV. Owned: kv_pool_free. */
 struct kv_pool *model_kv_pool(const struct model *m, size_t max_bytes, struct fault *f);
 
