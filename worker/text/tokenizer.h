@@ -23,12 +23,47 @@ enum tok_flags {
 	TOK_PARSE_SPECIAL = 2, /* control tokens written in the text become control tokens */
 };
 
-/* From a model folder (tokenizer.json, with tokenizer_config.json if there is one).
+/* From a model folder: tokenizer.json, or SentencePiece's tokenizer.model where there is
+ * none, with tokenizer_config.json if there is one.
  * ERR_TOKENIZER names the file and the field. *out is owned: tokenizer_free. */
 int tokenizer_open_folder(const char *folder, struct tokenizer **out, struct fault *f);
 /* From the text of a tokenizer.json; config may be NULL. `where` names it in errors. */
 int tokenizer_open_json(const char *json, size_t n, const char *config, size_t n_config,
 	const char *where, struct tokenizer **out, struct fault *f);
+
+/* From the arrays of a GGUF file (tokenizer.ggml.*), encoding as llama.cpp does. Everything
+ * is borrowed for the call. A flag or id that the file does not have is TOK_UNSET and takes
+ * the model kind's own preset. */
+#define TOK_UNSET (-2)
+struct tok_text {
+	const char *s;
+	size_t n;
+};
+struct tok_arrays {
+	const char *model;             /* "gpt2", "llama", "t5", "bert" */
+	const char *pre;               /* the pre-tokenizer's name, of "gpt2"; or NULL */
+	const struct tok_text *pieces; /* n_pieces, in order of id */
+	size_t n_pieces;
+	const float *scores;           /* n_pieces, or NULL */
+	const int32_t *types;          /* n_pieces of enum tok_type, or NULL: all normal */
+	const struct tok_text *merges; /* "left right", best first; or NULL */
+	size_t n_merges;
+	const char *charsmap; /* precompiled_charsmap, or NULL */
+	size_t n_charsmap;
+	int32_t bos, eos, unk, sep;
+	int add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
+};
+enum tok_type {
+	TOK_NORMAL = 1,
+	TOK_UNKNOWN = 2,
+	TOK_CONTROL = 3,
+	TOK_USER_DEFINED = 4,
+	TOK_UNUSED = 5,
+	TOK_BYTE = 6,
+};
+int tokenizer_open_arrays(
+	const struct tok_arrays *a, const char *where, struct tokenizer **out, struct fault *f);
+
 void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 
 /* Append the ids of text (any bytes; what is not UTF-8 is ERR_TOKENIZER with the offset). */
