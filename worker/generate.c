@@ -131,7 +131,8 @@ static void on_cancel(struct call *c, enum cancel_how how)
 {
 	struct stream *s = (struct stream *)c;
 	s->cancelled = true;
-	s->silent = s->silent || how == CANCEL_SILENT;
+	/* Once the handshake has gone out, its stream is owed an end in any dialect. */
+	s->silent = s->silent || (how == CANCEL_SILENT && s->reply);
 	s->error_wanted = s->error_wanted || (how == CANCEL_ERROR && s->reply);
 	log_trace("cancel", "%s", s->call.stream_id);
 	if (s->submitted)

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define READ_BYTES 262144
@@ -70,10 +69,10 @@ static void read_host(struct loop *l)
 
 static void read_signal(struct loop *l)
 {
-	struct signalfd_siginfo s;
-	if (read(l->io->signals, &s, sizeof s) != (ssize_t)sizeof s)
+	unsigned char number;
+	if (read(l->io->signals, &number, 1) != 1)
 		return;
-	if (s.ssi_signo == SIGUSR1) {
+	if (number == SIGUSR1) {
 		/* Also sent when only the thread that started us ended. */
 		if (getppid() != l->io->parent) {
 			log_info("ending: the parent process is gone");

@@ -10,7 +10,7 @@
 
 struct loop_io {
 	int in;       /* the host's bytes */
-	int signals;  /* signalfd: SIGTERM SIGINT SIGHUP; SIGUSR1 = a parent thread died */
+	int signals;  /* a byte each: SIGTERM SIGINT SIGHUP; SIGUSR1 = a parent thread died */
 	pid_t parent; /* who started us */
 };
 

@@ -5,13 +5,13 @@
 #include "worker/load.h"
 #include "worker/loop.h"
 #include "worker/model/mapped_file.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,20 +31,31 @@ static int reserve_stdout(void)
 	return fd;
 }
 
-/* Signals are read by the loop; blocked before the first thread, so that all inherit it. */
+static int signal_pipe[2];
+
+static void on_signal(int number)
+{
+	const int saved = errno;
+	const unsigned char byte = (unsigned char)number;
+	/* A full pipe is no loss: the loop has as much to read already. */
+	if (write(signal_pipe[1], &byte, 1) != 1) {
+	}
+	errno = saved;
+}
+
+/* Signals become bytes that the loop reads. Not a signalfd: OpenBLAS starts threads before
+ * main, in which a signal that we block would still end the process. */
 static int open_signals(void)
 {
-	sigset_t set;
+	static const int numbers[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
 	const struct sigaction ignore = { .sa_handler = SIG_IGN };
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
+	const struct sigaction note = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
 	sigaction(SIGPIPE, &ignore, NULL);
-	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+	if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) != 0)
 		return -1;
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		sigaction(numbers[i], &note, NULL);
+	return signal_pipe[0];
 }
 
 /* Between steps: wait for a host that does not read, and --dev-stall-ms. */
@@ -120,7 +131,6 @@ static int serve(struct worker *w, int out, pid_t parent)
 	log_info("MLX Runtime ready (tandem-worker %s, %d threads)", TANDEM_VERSION,
 		w->options.threads);
 	const bool all_ended = loop_run(w, &io);
-	close(io.signals);
 	if (all_ended && load_is_idle(w->models)) {
 		stop(w, compute_thread);
 		return EXIT_SUCCESS;
