@@ -103,7 +103,7 @@ class Stream:
 
 
 class Host:
-    def __init__(self, *argv, framing="ndjson", env=None, cwd=ROOT):
+    def __init__(self, *argv, framing="ndjson", env=None, stderr=subprocess.PIPE):
         self.framing = framing
         self.messages, self.streams, self.sent = [], {}, []
         self.answers = {}
@@ -113,8 +113,8 @@ class Host:
         self.next_id = 1
         self.trouble = None
         self.process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**os.environ, **(env or {})}, cwd=cwd, start_new_session=True)
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
+            env={**os.environ, **(env or {})}, cwd=ROOT, start_new_session=True)
         self.threads = [threading.Thread(target=t, daemon=True)
                         for t in (self._read_stdout, self._read_stderr)]
         for t in self.threads:
@@ -165,7 +165,7 @@ class Host:
             self.streams.setdefault(stream_id, Stream(self, stream_id)).messages.append(message)
 
     def _read_stderr(self):
-        for line in self.process.stderr:
+        for line in self.process.stderr or ():
             with self.changed:
                 self.stderr.append(line.decode("utf-8", "replace"))
                 self.changed.notify_all()
@@ -311,7 +311,8 @@ class Host:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             try:
-                pipe.close()
+                if pipe:
+                    pipe.close()
             except OSError:
                 pass
 

@@ -1,5 +1,6 @@
 """The wire itself, on both binaries: framing, ids, batches, and what bad input costs."""
 import json
+import os
 import unittest
 
 from host import tandem, worker
@@ -43,12 +44,12 @@ class Wire:
     def test_malformed_lines_between_good_ones_cost_one_error_each(self):
         with self.spawn() as host:
             for i, bad in enumerate(MALFORMED):
-                host.write(bad + b"\n" + ping(i).encode() + b"\n")
+                host.write(bad + b"\n" + ping(f'"line {i}"').encode() + b"\n")
             answers = host.wait_count(2 * len(MALFORMED))
             bad = [m.body for m in answers if "error" in m.body]
             self.assertEqual([(b["id"], b["error"]["code"]) for b in bad], [(None, -32700)] * len(MALFORMED))
             good = sorted(m.body["id"] for m in answers if "result" in m.body)
-            self.assertEqual(good, list(range(len(MALFORMED))))
+            self.assertEqual(good, sorted(f"line {i}" for i in range(len(MALFORMED))))
             host.call("ping")
             self.assertEqual(len(host.messages), 2 * len(MALFORMED) + 1)
 
@@ -153,8 +154,10 @@ class Wire:
             self.assertTrue(all(isinstance(v, (int, float)) for v in result["limits"].values()))
 
     def test_a_closed_stderr_changes_nothing(self):
-        with self.spawn() as host:
-            host.process.stderr.close()
+        reader, writer = os.pipe()
+        os.close(reader)
+        with self.spawn(stderr=writer) as host:
+            os.close(writer)
             host.call("ping")
             host.error("tokenize", model_id="absent", text="x")
 
