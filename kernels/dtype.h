@@ -25,7 +25,9 @@ enum dtype {
 	DTYPE_IQ4_NL,
 	DTYPE_IQ4_XS,
 	DTYPE_MXFP4,
-	DTYPE_AFFINE, /* MLX: packed integers with scales and biases beside them */
+	/* integers with their scales in tensors beside them (weight.h) */
+	DTYPE_AFFINE,      /* MLX: one low-bits-first stream per row, scales and biases */
+	DTYPE_MXFP4_PAIRS, /* gpt-oss and MLX: element 2i in the low nibble, E8M0 scales */
 	DTYPE_COUNT
 };
 #endif

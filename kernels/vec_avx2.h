@@ -118,7 +118,7 @@ static inline v16 v_load_bf16_n(const void *p, size_t n)
 	if (n == 16)
 		return v_load_bf16(p);
 	__m256i h = v_load_halves(p, n);
-	return (v16){ v_widen_bf16(_mm256_castsi256_si128(h)),
+	return (v16) { v_widen_bf16(_mm256_castsi256_si128(h)),
 		v_widen_bf16(_mm256_extracti128_si256(h, 1)) };
 }
 
@@ -127,7 +127,7 @@ static inline v16 v_load_f16_n(const void *p, size_t n)
 	if (n == 16)
 		return v_load_f16(p);
 	__m256i h = v_load_halves(p, n);
-	return (v16){ _mm256_cvtph_ps(_mm256_castsi256_si128(h)),
+	return (v16) { _mm256_cvtph_ps(_mm256_castsi256_si128(h)),
 		_mm256_cvtph_ps(_mm256_extracti128_si256(h, 1)) };
 }
 
