@@ -20,6 +20,7 @@ extern const struct arch ARCH_GEMMA2;
 extern const struct arch ARCH_GEMMA3;
 extern const struct arch ARCH_GPT2;
 extern const struct arch ARCH_GPT_NEOX;
+extern const struct arch ARCH_GPT_OSS;
 extern const struct arch ARCH_GRANITE;
 extern const struct arch ARCH_LLAMA;
 extern const struct arch ARCH_MISTRAL;

@@ -32,6 +32,7 @@ struct decoder {
 	size_t context_length;
 	size_t n_experts, n_experts_used, expert_dim; /* 0 = dense */
 	enum routing routing;
+	float expert_limit; /* ACTIVATION_CLAMPED_SWIGLU */
 	float norm_eps;
 	enum activation activation;
 	float residual_scale; /* of a branch as it joins the residual */

@@ -24,6 +24,7 @@ static const struct arch *const ARCHES[] = {
 	&ARCH_SMOLLM3,
 	&ARCH_GRANITE,
 	&ARCH_OLMO2,
+	&ARCH_GPT_OSS,
 	&ARCH_GPT2,
 	&ARCH_GPT_NEOX,
 	&ARCH_STARCODER2,

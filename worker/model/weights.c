@@ -131,9 +131,9 @@ static bool is_plain(enum dtype t)
 	return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16;
 }
 
-static const float *vector(struct weights *w, const char *name, size_t n)
+static const float *vector(struct weights *w, const char *name, const size_t *dims, size_t n_dims)
 {
-	const struct tensor *t = get(w, name, &n, 1);
+	const struct tensor *t = get(w, name, dims, n_dims);
 	float *out;
 
 	if (!t)
@@ -142,7 +142,7 @@ static const float *vector(struct weights *w, const char *name, size_t n)
 		weights_fail(w, "tensor %s is a vector of dtype %s", name, t->dtype_name);
 		return NULL;
 	}
-	out = weights_alloc(w, n, sizeof *out);
+	out = weights_alloc(w, t->n_values, sizeof *out);
 	if (out)
 		widen(t, out);
 	return out;
@@ -210,7 +210,7 @@ static void add_bias(struct weights *w, struct matrix *m, enum with_bias bias, c
 	if (bias == NO_BIAS)
 		return;
 	snprintf(name, sizeof name, "%.500s.bias", base);
-	m->bias = vector(w, name, m->n_out);
+	m->bias = vector(w, name, &m->n_out, 1);
 }
 
 struct matrix weights_matrix(
@@ -225,6 +225,25 @@ struct matrix weights_matrix(
 	return m;
 }
 
+/* A file's block of n_in rows, of which some columns are wanted as rows. */
+struct turning {
+	const uint8_t *from;
+	size_t width; /* bytes of a number */
+	size_t n_in, n_columns, n_out, first, step;
+};
+
+static void *turn(struct weights *w, const struct turning *t)
+{
+	uint8_t *rows = weights_alloc(w, t->n_out * t->n_in, t->width);
+
+	for (size_t i = 0; rows && i < t->n_in; i++)
+		for (size_t o = 0; o < t->n_out; o++)
+			memcpy(rows + (o * t->n_in + i) * t->width,
+				t->from + (i * t->n_columns + t->first + o * t->step) * t->width,
+				t->width);
+	return rows;
+}
+
 struct matrix weights_matrix_transposed(
 	struct weights *w, size_t n_out, size_t n_in, enum with_bias bias, const char *name, ...)
 {
@@ -234,20 +253,64 @@ struct matrix weights_matrix_transposed(
 	FORMAT_NAME(base, name);
 	m = matrix(w, base, (size_t[]) { n_in, n_out }, 2);
 	if (m.data) {
-		size_t width = m.row_bytes / n_out;
-		uint8_t *turned = weights_alloc(w, n_out * n_in, width);
-		const uint8_t *from = m.data;
-		for (size_t i = 0; turned && i < n_in; i++)
-			for (size_t o = 0; o < n_out; o++)
-				memcpy(turned + (o * n_in + i) * width,
-					from + (i * n_out + o) * width, width);
-		m.data = turned;
+		const struct turning t = { m.data, m.row_bytes / n_out, n_in, n_out, n_out, 0, 1 };
+		m.data = turn(w, &t);
 	}
 	m.n_out = n_out;
 	m.n_in = n_in;
 	m.row_bytes = plain_row_bytes(m.dtype, n_in);
 	add_bias(w, &m, bias, base);
 	return m;
+}
+
+const struct tensor *weights_blocks(struct weights *w, const size_t dims[3], const char *name, ...)
+{
+	char whole[NAME_MAX_BYTES];
+	const struct tensor *t;
+
+	FORMAT_NAME(whole, name);
+	t = get(w, whole, dims, 3);
+	if (t && !is_plain(t->dtype)) {
+		weights_fail(w, "tensor %s has dtype %s", whole, t->dtype_name);
+		return NULL;
+	}
+	return t;
+}
+
+struct matrix weights_turn(
+	struct weights *w, const struct tensor *blocks, const struct columns *columns)
+{
+	size_t n_in = blocks->dims[1], n_columns = blocks->dims[2];
+	size_t width = plain_row_bytes(blocks->dtype, 1);
+	const struct turning t = {
+		.from = (const uint8_t *)blocks->data + columns->block * n_in * n_columns * width,
+		.width = width,
+		.n_in = n_in,
+		.n_columns = n_columns,
+		.n_out = n_columns / columns->step,
+		.first = columns->first,
+		.step = columns->step,
+	};
+
+	note_dtype(w, blocks->dtype);
+	return (struct matrix) {
+		.dtype = blocks->dtype,
+		.n_out = t.n_out,
+		.n_in = n_in,
+		.data = turn(w, &t),
+		.row_bytes = plain_row_bytes(blocks->dtype, n_in),
+	};
+}
+
+const float *weights_comb(
+	struct weights *w, const float *rows, size_t n_values, const struct columns *columns)
+{
+	size_t n = n_values / columns->step;
+	float *out = weights_alloc(w, n, sizeof *out);
+
+	for (size_t i = 0; out && i < n; i++)
+		out[i] = rows[columns->block * n_values + columns->first + i * columns->step];
+	return out;
 }
 
 struct matrix weights_stack(
@@ -279,12 +342,20 @@ struct matrix weights_pick_part(
 	return out;
 }
 
+const float *weights_table(struct weights *w, size_t n_rows, size_t n, const char *name, ...)
+{
+	char whole[NAME_MAX_BYTES];
+
+	FORMAT_NAME(whole, name);
+	return vector(w, whole, (size_t[]) { n_rows, n }, 2);
+}
+
 const float *weights_vector(struct weights *w, size_t n, const char *name, ...)
 {
 	char whole[NAME_MAX_BYTES];
 
 	FORMAT_NAME(whole, name);
-	return vector(w, whole, n);
+	return vector(w, whole, &n, 1);
 }
 
 struct norm_weight weights_rms_norm(struct weights *w, size_t n, float eps, const char *name, ...)
@@ -293,7 +364,7 @@ struct norm_weight weights_rms_norm(struct weights *w, size_t n, float eps, cons
 
 	FORMAT_NAME(base, name);
 	snprintf(whole, sizeof whole, "%s.weight", base);
-	return (struct norm_weight) { NORM_RMS, n, vector(w, whole, n), NULL, eps, 0 };
+	return (struct norm_weight) { NORM_RMS, n, vector(w, whole, &n, 1), NULL, eps, 0 };
 }
 
 struct norm_weight weights_layer_norm(struct weights *w, size_t n, float eps, const char *name, ...)
@@ -303,9 +374,9 @@ struct norm_weight weights_layer_norm(struct weights *w, size_t n, float eps, co
 
 	FORMAT_NAME(base, name);
 	snprintf(whole, sizeof whole, "%s.weight", base);
-	norm.weight = vector(w, whole, n);
+	norm.weight = vector(w, whole, &n, 1);
 	snprintf(whole, sizeof whole, "%s.bias", base);
-	norm.bias = vector(w, whole, n);
+	norm.bias = vector(w, whole, &n, 1);
 	return norm;
 }
 

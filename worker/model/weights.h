@@ -43,6 +43,18 @@ struct matrix weights_matrix_transposed(struct weights *w, size_t n_out, size_t 
 /* <name>.weight [n, n_out, n_in] as one matrix of n * n_out rows. */
 struct matrix weights_stack(struct weights *w, size_t n, size_t n_out, size_t n_in,
 	const char *name, ...) __attribute__((format(printf, 5, 6)));
+/* A tensor of this whole name and shape [n][n_in][n_columns], and a matrix turned out of it in
+ * owned memory: of block `block`, the columns first, first + step … as its rows. */
+struct columns {
+	size_t block, first, step;
+};
+const struct tensor *weights_blocks(struct weights *w, const size_t dims[3], const char *name, ...)
+	__attribute__((format(printf, 3, 4)));
+struct matrix weights_turn(
+	struct weights *w, const struct tensor *blocks, const struct columns *columns);
+/* A vector of values first, first + step … of an [n][n_values] tensor's row `block`. */
+const float *weights_comb(
+	struct weights *w, const float *rows, size_t n_values, const struct columns *columns);
 /* Rows of m in owned memory: of n_groups groups of n_parts parts of n_rows rows each, part
  * `part` of every group (GPT-NeoX keeps q, k and v of a head together). */
 struct matrix weights_pick_part(
@@ -50,6 +62,9 @@ struct matrix weights_pick_part(
 /* A vector by its whole tensor name, widened. */
 const float *weights_vector(struct weights *w, size_t n, const char *name, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same of [n_rows, n]. */
+const float *weights_table(struct weights *w, size_t n_rows, size_t n, const char *name, ...)
+	__attribute__((format(printf, 4, 5)));
 /* <name>.weight [n], RMSNorm; LayerNorm with <name>.bias too. */
 struct norm_weight weights_rms_norm(struct weights *w, size_t n, float eps, const char *name, ...)
 	__attribute__((format(printf, 4, 5)));
