@@ -64,6 +64,16 @@ struct peer *peer_open(struct event_base *base, const struct spawned *fds,
 
 /* -- out -------------------------------------------------------------------------------- */
 
+/* Once its input is closed a worker is ending: nothing can be said to it any more, and a
+ * call is lost when the peer is closed. */
+static void put(struct peer *p, const struct buf *text)
+{
+	if (p->in_fd < 0)
+		return;
+	frame_write(sink_buf(&p->in), FRAMING_NDJSON, text->data, text->n_bytes);
+	sink_kick(&p->in);
+}
+
 uint64_t peer_call(
 	struct peer *p, const char *method, struct json_span params, peer_reply_fn fn, void *arg)
 {
@@ -76,8 +86,7 @@ uint64_t peer_call(
 	HASH_ADD(hh, p->pending, id, sizeof call->id, call);
 	int n = snprintf(id, sizeof id, "%llu", (unsigned long long)call->id);
 	rpc_write_request(&text, id, (size_t)n, method, params.at, params.n);
-	frame_write(sink_buf(&p->in), FRAMING_NDJSON, text.data, text.n_bytes);
-	sink_kick(&p->in);
+	put(p, &text);
 	buf_release(&text);
 	return call->id;
 }
@@ -86,8 +95,7 @@ void peer_notify(struct peer *p, const char *method, struct json_span params)
 {
 	struct buf text = BUF_INIT;
 	rpc_write_notification(&text, method, params.at, params.n);
-	frame_write(sink_buf(&p->in), FRAMING_NDJSON, text.data, text.n_bytes);
-	sink_kick(&p->in);
+	put(p, &text);
 	buf_release(&text);
 }
 
