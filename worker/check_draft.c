@@ -1,10 +1,10 @@
-/* check_draft.c - the pair form: two loaded models compared. The token form is verify.c. */
+/* check_draft.c - the pair form: two loaded models compared. The token form is draft.c. */
 #include "worker/check_draft.h"
 #include "worker/model/model.h"
 #include "worker/models.h"
 #include "worker/params.h"
 #include "worker/text/tokenizer.h"
-#include "worker/verify.h"
+#include "worker/draft.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -194,7 +194,7 @@ void handle_check_draft(struct request *rq)
 		reply_fault(rq->reply, &f);
 		json_object_put(rq->params);
 	} else if (model_id) {
-		verify_start(rq, model_id);
+		draft_start(rq, model_id);
 	} else if (!models_wait_for(rq, primary_id) && !models_wait_for(rq, draft_id)) {
 		check_pair(rq, primary_id, draft_id);
 	}

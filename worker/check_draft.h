@@ -4,6 +4,6 @@
 #include "worker/handlers.h"
 
 /* Two forms in one method: the pair form (primary_id, draft_id) is answered at once from
- * what is loaded; the token form (model_id, prompt, draft) goes to the engine (verify.h). */
+ * what is loaded; the token form (model_id, prompt, draft) goes to the engine (draft.h). */
 handler_fn handle_check_draft;
 #endif

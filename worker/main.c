@@ -7,13 +7,11 @@
 #include "worker/model/mapped_file.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Descriptors 0, 1, 2 exist from here on, and 1 is stderr: whatever a library prints cannot
@@ -58,72 +56,14 @@ static int open_signals(void)
 	return signal_pipe[0];
 }
 
-/* Between steps: wait for a host that does not read, and --dev-stall-ms. */
-static void gate(void *arg)
-{
-	struct worker *w = arg;
-	const int ms = w->options.dev_stall_ms;
-	if (ms > 0)
-		nanosleep(&(struct timespec) { ms / 1000, (long)(ms % 1000) * 1000000 }, NULL);
-	flow_wait(&w->flow);
-}
-
-static void *compute(void *arg)
-{
-	struct worker *w = arg;
-	engine_run(w->engine);
-	return NULL;
-}
-
-static int start(struct worker *w, pthread_t *compute_thread, int out)
-{
-	if (mailbox_init(&w->mail) != 0)
-		return ERR_IO;
-	w->started = clock_now();
-	outbox_init(&w->out, out);
-	w->out.garbage = w->options.dev_garbage;
-	flow_init(&w->flow);
-	w->catalog = catalog_new();
-	w->models = models_new();
-	w->engine = engine_new(&(struct engine_options) { .threads = w->options.threads,
-		.kv_bytes = w->options.kv_bytes,
-		.max_running = w->options.max_running,
-		.gate = gate,
-		.gate_arg = w });
-	if (!w->engine || workq_start(&w->loader, "loader") != 0 ||
-		workq_start(&w->aux, "aux") != 0 ||
-		pthread_create(compute_thread, NULL, compute, w) != 0)
-		return ERR_IO;
-	pthread_setname_np(*compute_thread, "compute");
-	return 0;
-}
-
-/* Only when no call and no load is left: then every thread comes to its end. */
-static void stop(struct worker *w, pthread_t compute_thread)
-{
-	flow_open(&w->flow);
-	engine_stop(w->engine, false);
-	pthread_join(compute_thread, NULL);
-	workq_stop(&w->loader);
-	workq_stop(&w->aux);
-	engine_free(w->engine);
-	models_free(w->models);
-	catalog_free(w->catalog);
-	flow_release(&w->flow);
-	outbox_release(&w->out);
-	mailbox_release(&w->mail);
-	options_release(&w->options);
-}
-
 static int serve(struct worker *w, int out, pid_t parent)
 {
-	pthread_t compute_thread;
 	const struct loop_io io = { .in = 0, .signals = open_signals(), .parent = parent };
 	/* When the parent dies without a word, SIGUSR1 makes the loop look. */
 	prctl(PR_SET_PDEATHSIG, SIGUSR1);
 	if (getppid() != parent)
 		return EXIT_SUCCESS;
-	if (io.signals < 0 || start(w, &compute_thread, out) != 0) {
+	if (io.signals < 0 || worker_start(w, out) != 0) {
 		log_error("cannot start: no descriptors, threads or memory");
 		return EX_OSERR;
 	}
@@ -132,7 +72,7 @@ static int serve(struct worker *w, int out, pid_t parent)
 		w->options.threads);
 	const bool all_ended = loop_run(w, &io);
 	if (all_ended && load_is_idle(w->models)) {
-		stop(w, compute_thread);
+		worker_stop(w);
 		return EXIT_SUCCESS;
 	}
 	/* Some thread is still inside a step or a load that nobody waits for. */

@@ -34,6 +34,7 @@ struct worker {
 	struct calls calls;
 	struct models *models;
 	struct workq loader, aux;
+	pthread_t compute; /* runs the engine */
 	struct telemetry telemetry;
 	struct stream *held;      /* streams with tokens that wait for more, time or room */
 	uint64_t last_key;        /* of the jobs given to the engine */
@@ -55,4 +56,10 @@ struct request {
 	double arrived; /* clock_now() */
 	bool admitted;  /* once let in, waiting for a model does not put it out again */
 };
+
+/* Start every thread but the caller's, which becomes the I/O thread. w->options is set, the
+ * rest zeroed; out: the protocol's descriptor. ERR_IO: no descriptors, threads or memory. */
+int worker_start(struct worker *w, int out);
+/* Only when no call and no load is left: then every thread comes to its end. */
+void worker_stop(struct worker *w);
 #endif

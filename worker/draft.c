@@ -1,6 +1,6 @@
-/* verify.c - the token form of check_draft, to the engine and back. Stop 13; next:
+/* draft.c - the token form of check_draft, to the engine and back. Stop 13; next:
  * engine/engine.c */
-#include "worker/verify.h"
+#include "worker/draft.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct verify {
-	struct call call; /* first: a call * is a verify * */
+struct draft_call {
+	struct call call; /* first: a call * is a draft_call * */
 	struct worker *w;
 	struct chore chore;
 	struct letter letter;
@@ -69,7 +69,7 @@ static int take_draft(struct job *j, struct json_object *params, struct fault *f
 	return encode_draft(j, params, f);
 }
 
-static void build(struct verify *v)
+static void build(struct draft_call *v)
 {
 	struct job *j = xcalloc(1, sizeof *j);
 	const int64_t timeout = params_int(v->params, "timeout_ms", 0);
@@ -101,7 +101,7 @@ static void build(struct verify *v)
 
 /* -- the answer ------------------------------------------------------------------------------ */
 
-static void write_top(struct buf *out, const struct verify *v, const struct sampled *p)
+static void write_top(struct buf *out, const struct draft_call *v, const struct sampled *p)
 {
 	if (v->top_logprobs == 0)
 		return;
@@ -122,7 +122,7 @@ static void write_top(struct buf *out, const struct verify *v, const struct samp
 	buf_addc(out, ']');
 }
 
-static void write_logprob(struct buf *out, const struct verify *v, float logprob)
+static void write_logprob(struct buf *out, const struct draft_call *v, float logprob)
 {
 	if (!v->logprobs || !isfinite(logprob))
 		return;
@@ -130,7 +130,7 @@ static void write_logprob(struct buf *out, const struct verify *v, float logprob
 	jout_float(out, logprob);
 }
 
-static void write_judged(struct buf *out, const struct verify *v)
+static void write_judged(struct buf *out, const struct draft_call *v)
 {
 	jout_key(out, "tokens");
 	buf_addc(out, '[');
@@ -149,7 +149,7 @@ static void write_judged(struct buf *out, const struct verify *v)
 	buf_addc(out, ']');
 }
 
-static void write_next(struct buf *out, const struct verify *v)
+static void write_next(struct buf *out, const struct draft_call *v)
 {
 	const struct job_result *r = &v->result;
 	const struct sampled *next = &v->verdicts[r->accepted];
@@ -172,7 +172,7 @@ static void write_next(struct buf *out, const struct verify *v)
 					     : "end");
 }
 
-static void write_result(struct buf *out, const struct verify *v)
+static void write_result(struct buf *out, const struct draft_call *v)
 {
 	buf_addc(out, '{');
 	jout_key_int(out, "accepted", (int64_t)v->result.accepted);
@@ -184,7 +184,7 @@ static void write_result(struct buf *out, const struct verify *v)
 	buf_addc(out, '}');
 }
 
-static void verify_free(struct verify *v)
+static void draft_free(struct draft_call *v)
 {
 	struct worker *w = v->w;
 	calls_over(&w->calls, &v->call);
@@ -196,18 +196,18 @@ static void verify_free(struct verify *v)
 	models_call_over(w);
 }
 
-static void verify_refuse(struct verify *v, const struct fault *f)
+static void draft_refuse(struct draft_call *v, const struct fault *f)
 {
 	if (v->silent)
 		reply_drop(v->reply);
 	else
 		reply_fault(v->reply, f);
-	verify_free(v);
+	draft_free(v);
 }
 
-static void verify_end(struct letter *l)
+static void draft_end(struct letter *l)
 {
-	struct verify *v = HOLDER(l, struct verify, letter);
+	struct draft_call *v = HOLDER(l, struct draft_call, letter);
 	struct fault f = v->result.fault;
 	struct buf out = BUF_INIT;
 	switch (v->result.finish) {
@@ -224,10 +224,10 @@ static void verify_end(struct letter *l)
 	case FINISH_ERROR: break;
 	}
 	if (v->silent || !out.n_bytes) {
-		verify_refuse(v, &f);
+		draft_refuse(v, &f);
 	} else {
 		reply_result(v->reply, out.data, out.n_bytes);
-		verify_free(v);
+		draft_free(v);
 	}
 	buf_release(&out);
 }
@@ -244,7 +244,7 @@ static void on_tokens(void *arg, const struct job_token *t, size_t n)
 static void on_done(void *arg, int choice, const struct job_result *r, const char *tail,
 	size_t n_tail, bool last)
 {
-	struct verify *v = arg;
+	struct draft_call *v = arg;
 	(void)choice;
 	(void)tail;
 	(void)n_tail;
@@ -264,15 +264,15 @@ static const struct job_sink sink = { on_tokens, on_done, NULL };
 
 /* -- admission ------------------------------------------------------------------------------- */
 
-static void admit(struct verify *v)
+static void admit(struct draft_call *v)
 {
 	struct fault f;
-	v->letter.open = verify_end;
+	v->letter.open = draft_end;
 	if (v->fault.err) {
-		verify_refuse(v, &v->fault);
+		draft_refuse(v, &v->fault);
 	} else if (v->cancelled) {
 		fault_set(&f, ERR_CANCELLED, "the request was cancelled");
-		verify_refuse(v, &f);
+		draft_refuse(v, &f);
 	} else {
 		struct job *j = v->job;
 		v->job = NULL;
@@ -280,33 +280,33 @@ static void admit(struct verify *v)
 		j->key = v->key;
 		j->sink = &sink;
 		j->sink_arg = v;
-		log_trace("verify", "%zu prompt tokens, %zu drafted", j->n_prompt, j->n_draft);
+		log_trace("draft", "%zu prompt tokens, %zu drafted", j->n_prompt, j->n_draft);
 		engine_submit(v->w->engine, j);
 	}
 }
 
 static void open_admission(struct letter *l)
 {
-	admit(HOLDER(l, struct verify, letter));
+	admit(HOLDER(l, struct draft_call, letter));
 }
 
 static void run_build(struct chore *c)
 {
-	struct verify *v = HOLDER(c, struct verify, chore);
+	struct draft_call *v = HOLDER(c, struct draft_call, chore);
 	build(v);
 	mailbox_send(&v->w->mail, &v->letter);
 }
 
 static void on_cancel(struct call *c, enum cancel_how how)
 {
-	struct verify *v = (struct verify *)c;
+	struct draft_call *v = (struct draft_call *)c;
 	v->cancelled = true;
 	v->silent = v->silent || how == CANCEL_SILENT;
 	if (v->submitted)
 		engine_cancel(v->w->engine, v->key);
 }
 
-void verify_start(struct request *rq, const char *model_id)
+void draft_start(struct request *rq, const char *model_id)
 {
 	struct fault f;
 	if (models_wait_for(rq, model_id))
@@ -317,7 +317,7 @@ void verify_start(struct request *rq, const char *model_id)
 		json_object_put(rq->params);
 		return;
 	}
-	struct verify *v = xcalloc(1, sizeof *v);
+	struct draft_call *v = xcalloc(1, sizeof *v);
 	v->w = rq->w;
 	v->model = model;
 	v->params = rq->params;

@@ -1,0 +1,60 @@
+/* worker.c - the parts of one worker, put together and taken apart. */
+#include "worker/worker.h"
+#include "worker/models.h"
+#include <time.h>
+
+/* Between steps: wait for a host that does not read, and --dev-stall-ms. */
+static void gate(void *arg)
+{
+	struct worker *w = arg;
+	const int ms = w->options.dev_stall_ms;
+	if (ms > 0)
+		nanosleep(&(struct timespec) { ms / 1000, (long)(ms % 1000) * 1000000 }, NULL);
+	flow_wait(&w->flow);
+}
+
+static void *compute(void *arg)
+{
+	struct worker *w = arg;
+	engine_run(w->engine);
+	return NULL;
+}
+
+int worker_start(struct worker *w, int out)
+{
+	if (mailbox_init(&w->mail) != 0)
+		return ERR_IO;
+	w->started = clock_now();
+	outbox_init(&w->out, out);
+	w->out.garbage = w->options.dev_garbage;
+	flow_init(&w->flow);
+	w->catalog = catalog_new();
+	w->models = models_new();
+	w->engine = engine_new(&(struct engine_options) { .threads = w->options.threads,
+		.kv_bytes = w->options.kv_bytes,
+		.max_running = w->options.max_running,
+		.gate = gate,
+		.gate_arg = w });
+	if (!w->engine || workq_start(&w->loader, "loader") != 0 ||
+		workq_start(&w->aux, "aux") != 0 ||
+		pthread_create(&w->compute, NULL, compute, w) != 0)
+		return ERR_IO;
+	pthread_setname_np(w->compute, "compute");
+	return 0;
+}
+
+void worker_stop(struct worker *w)
+{
+	flow_open(&w->flow);
+	engine_stop(w->engine, false);
+	pthread_join(w->compute, NULL);
+	workq_stop(&w->loader);
+	workq_stop(&w->aux);
+	engine_free(w->engine);
+	models_free(w->models);
+	catalog_free(w->catalog);
+	flow_release(&w->flow);
+	outbox_release(&w->out);
+	mailbox_release(&w->mail);
+	options_release(&w->options);
+}
