@@ -13,14 +13,15 @@ TestSuite(engine, .timeout = 120);
 
 #define N_JOBS 16
 
-/* Job i of a mixed set: prompts of 1..300 tokens, greedy or with temperature, penalties. */
+/* Job i of a mixed set: prompts of 1..90 tokens, two of more than a chunk, greedy or with
+ * temperature, penalties. */
 static struct job *mixed_job(struct rig *r, size_t i)
 {
-	int32_t prompt[300];
-	size_t n = 1 + (i * 37) % 300;
+	int32_t prompt[310];
+	size_t n = i % 8 == 5 ? 290 + i : 1 + (i * 37) % 90;
 	rig_prompt(prompt, n, 500 + i);
 	struct job *j = rig_job(r, prompt, n);
-	j->max_tokens = 8 + i % 24;
+	j->max_tokens = 4 + i % 12;
 	j->sampling.temperature = i % 2 ? 0.8f : 0;
 	j->sampling.top_p = i % 4 == 1 ? 0.9f : 1;
 	j->sampling.seed = 77 + i;

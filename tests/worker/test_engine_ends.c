@@ -10,12 +10,15 @@
 
 TestSuite(engine_ends, .timeout = 120);
 
+/* Tokens of a long job: KV blocks for 40 + LONG - 1 positions are 5. */
+#define LONG 100
+
 static struct job *long_job(struct rig *r, uint64_t salt)
 {
 	int32_t prompt[40];
 	rig_prompt(prompt, 40, salt);
 	struct job *j = rig_job(r, prompt, 40);
-	j->max_tokens = 400;
+	j->max_tokens = LONG;
 	j->ignore_eos = true;
 	return j;
 }
@@ -58,7 +61,7 @@ Test(engine_ends, a_cancel_in_decode_lets_no_further_token_out)
 	cr_assert_eq(h->choices[0].n, 3, "told during its third token, no fourth came");
 	cr_assert_eq(h->choices[0].result.completion_tokens, 3);
 	must_end(other, FINISH_LENGTH);
-	cr_assert_eq(other->choices[0].n, 400);
+	cr_assert_eq(other->choices[0].n, LONG);
 	cr_assert_not(engine_cancel(r->engine, h->key), "it is over");
 	heard_free(h);
 	heard_free(other);
@@ -239,15 +242,15 @@ Test(engine_ends, two_models_take_turns)
 	struct job *j = long_job(r, 1);
 	model_ref_release(j->model);
 	j->model = catalog_get(r->catalog, "second", &f);
-	j->max_tokens = 300;
+	j->max_tokens = LONG - 30;
 	struct heard *b = rig_submit(r, j);
 	/* Taken out while it has work: the job keeps it until it ends. */
 	cr_assert_eq(catalog_remove(r->catalog, "second", &f), 0);
 	rig_start(r);
 	must_end(b, FINISH_LENGTH);
 	must_end(a, FINISH_LENGTH);
-	cr_assert_lt(b->order, a->order, "300 tokens are over before 400");
-	cr_assert_arr_eq(a->choices[0].ids, b->choices[0].ids, 300 * sizeof(int32_t));
+	cr_assert_lt(b->order, a->order, "the shorter text is over first");
+	cr_assert_arr_eq(a->choices[0].ids, b->choices[0].ids, (LONG - 30) * sizeof(int32_t));
 	heard_free(a);
 	heard_free(b);
 	rig_free(r);
@@ -272,7 +275,7 @@ Test(engine_ends, what_never_fits_is_refused_with_the_counts)
 	must_end(h, FINISH_ERROR);
 	const struct fault *f = &h->choices[0].result.fault;
 	cr_assert_eq(f->err, ERR_NOMEM);
-	cr_assert_not_null(strstr(f->data, "\"blocks_needed\":14"), "%s", f->data);
+	cr_assert_not_null(strstr(f->data, "\"blocks_needed\":5"), "%s", f->data);
 	cr_assert_not_null(strstr(f->data, "\"blocks\":"));
 	heard_free(h);
 	rig_free(r);
@@ -280,18 +283,18 @@ Test(engine_ends, what_never_fits_is_refused_with_the_counts)
 
 Test(engine_ends, what_does_not_fit_now_waits_and_everyone_finishes)
 {
-	struct rig *r = rig_open(1, kv_bytes(16), 32);
-	struct heard *h[24];
-	for (size_t i = 0; i < 24; i++) {
+	struct rig *r = rig_open(1, kv_bytes(10), 32);
+	struct heard *h[12];
+	for (size_t i = 0; i < 12; i++) {
 		struct job *j = long_job(r, i);
-		j->max_tokens = 20 + (i * 53) % 380;
+		j->max_tokens = 10 + (i * 53) % 90;
 		j->n_choices = i % 5 == 0 ? 2 : 1;
 		if (j->n_choices == 2)
-			j->max_tokens = 100;
+			j->max_tokens = 50;
 		h[i] = rig_submit(r, j);
 	}
 	rig_start(r);
-	for (size_t i = 0; i < 24; i++) {
+	for (size_t i = 0; i < 12; i++) {
 		must_end(h[i], FINISH_LENGTH);
 		heard_free(h[i]);
 	}
@@ -299,20 +302,20 @@ Test(engine_ends, what_does_not_fit_now_waits_and_everyone_finishes)
 	rig_free(r);
 }
 
-Test(engine_ends, hundreds_of_jobs_with_random_cancels_leave_no_block_behind)
+Test(engine_ends, many_jobs_with_random_cancels_leave_no_block_behind)
 {
-	struct rig *r = rig_open(1, kv_bytes(64), 8);
+	struct rig *r = rig_open(1, kv_bytes(24), 8);
 	rig_start(r);
-	struct heard *h[300];
+	struct heard *h[120];
 	size_t n_cancelled = 0;
-	for (size_t i = 0; i < 300; i++) {
-		int32_t prompt[200];
-		size_t n = 1 + (size_t)(sampler_uniform(1, i) * 199);
+	for (size_t i = 0; i < 120; i++) {
+		int32_t prompt[80];
+		size_t n = 1 + (size_t)(sampler_uniform(1, i) * 79);
 		rig_prompt(prompt, n, i);
 		struct job *j = rig_job(r, prompt, n);
 		j->sampling.temperature = 1;
 		j->sampling.seed = i;
-		j->max_tokens = 1 + (size_t)(sampler_uniform(2, i) * 40);
+		j->max_tokens = 1 + (size_t)(sampler_uniform(2, i) * 12);
 		j->n_choices = i % 7 == 0 ? 3 : 1;
 		j->priority = (enum job_priority)(i % 3);
 		h[i] = rig_submit(r, j);
@@ -322,7 +325,7 @@ Test(engine_ends, hundreds_of_jobs_with_random_cancels_leave_no_block_behind)
 		}
 	}
 	size_t n_heard_cancelled = 0;
-	for (size_t i = 0; i < 300; i++) {
+	for (size_t i = 0; i < 120; i++) {
 		rig_wait(h[i]);
 		bool any = false;
 		for (int c = 0; c < (i % 7 == 0 ? 3 : 1); c++) {

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define N_PROMPT 50
-#define N_WANT   24
+#define N_PROMPT 30
+#define N_WANT   16
 
 static int32_t prompt[N_PROMPT];
 static struct rig *rig;
@@ -114,7 +114,7 @@ Test(verify, the_longest_draft_works_and_beside_running_streams)
 	struct heard *busy[3];
 	for (int i = 0; i < 3; i++) {
 		j = rig_job(rig, prompt + i, N_PROMPT - 3);
-		j->max_tokens = 200;
+		j->max_tokens = 100;
 		busy[i] = rig_submit(rig, j);
 	}
 	j = rig_check_job(rig, prompt, N_PROMPT, want->choices[0].ids, LIMIT_DRAFT);
