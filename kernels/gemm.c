@@ -33,6 +33,11 @@ void gemm_init(void)
 	openblas_set_num_threads(1);
 }
 
+bool gemm_pays(unsigned used)
+{
+	return !(used & KERNELS_AVX512);
+}
+
 const char *gemm_core_name(void)
 {
 	return openblas_get_corename();

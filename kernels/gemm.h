@@ -32,6 +32,12 @@ bool gemm_is_row_exact(size_t n_in, size_t n_outs, float *scratch);
  * F32, F16 or BF16; narrow weights are widened block by block into scratch. */
 void gemm_panel(const struct kernels *k, enum dtype w_type, const struct mul *m, float *scratch);
 
+/* Is it worth asking, given the set kernels_select() returned? OpenBLAS packs both sides of
+ * every panel for 32 rows of use; with AVX-512 our own product, which packs nothing and wastes
+ * no padding, is about twice as fast (bench_kernels). A fact of the CPU, never of a timing:
+ * which path a row takes decides its bits. */
+bool gemm_pays(unsigned used);
+
 /* "Zen", "SkylakeX" …: what OpenBLAS took this CPU for. Static storage. */
 const char *gemm_core_name(void);
 #endif

@@ -115,7 +115,7 @@ struct step *cpu_step_new(
 		free(s);
 		return NULL;
 	}
-	kernels_select(&s->k, mask);
+	mask = kernels_select(&s->k, mask);
 	gemm_init();
 	measure(s);
 	lay_out(s, &a);
@@ -129,7 +129,8 @@ struct step *cpu_step_new(
 	a.base += -(uintptr_t)a.base & (ALIGNMENT - 1);
 	a.n_bytes = 0;
 	lay_out(s, &a);
-	try_shapes(s);
+	if (gemm_pays(mask))
+		try_shapes(s);
 	return s;
 }
 
