@@ -79,8 +79,7 @@ class Telemetry(unittest.TestCase):
                 host.call("tokenize", model_id="m", text="x")
             host.error("tokenize", model_id="absent", text="x")
             self.assertIsInstance(host.call("runtime/telemetry"), dict)
-            text = host.call("runtime/telemetry", format="prometheus")
-            lines = next(v for v in text.values() if isinstance(v, str)).splitlines()
+            lines = host.call("runtime/telemetry", format="prometheus")["text"].splitlines()
             self.assertTrue([line for line in lines if line.startswith("# TYPE ")])
             for line in lines:
                 if line and not line.startswith("#"):
