@@ -149,7 +149,8 @@ fuzz-run: $(addprefix $B/bin/,$(FUZZERS))
 	@printf '%s\n' $(FUZZERS) | xargs -P2 -I{} sh -c 'mkdir -p $B/corpus/{} tests/fuzz/corpus/{}; \
 		echo "== {} for $(FUZZ_SECONDS) s"; $B/bin/{} -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
 		-rss_limit_mb=2048 -verbosity=0 -artifact_prefix=$B/{}- $B/corpus/{} tests/fuzz/corpus/{}'
-$B/bin/fuzz_%: $B/tests/fuzz/fuzz_%.o $(WORKER) $(KERNELS) $(PROTOCOL)
+# Named one by one: a pattern would lose to `$B/bin/%`, whose prerequisites need no making.
+$(addprefix $B/bin/,$(FUZZERS)): $B/bin/%: $B/tests/fuzz/%.o $(WORKER) $(KERNELS) $(PROTOCOL)
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=fuzzer,address,undefined $(CFLAGS) -pthread $(sort $^) $(LIBS_WORKER) -o $@
 
