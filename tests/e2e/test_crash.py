@@ -20,7 +20,7 @@ class WorkerKilled(unittest.TestCase):
         self.host = tandem("--workers=2", worker_options=STALLED)
         self.addCleanup(self.host.kill)
         self.host.call("ping")
-        self.host.load("m", workers=2)
+        self.host.load("m")
 
     def test_kill_9_of_a_worker_with_8_streams(self):
         """8 typed errors at once, the other worker undisturbed, the killed one back, no zombie."""

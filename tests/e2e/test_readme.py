@@ -4,7 +4,7 @@ import re
 import subprocess
 import unittest
 
-from host import PATIENCE, ROOT, TANDEM, WORKER, tandem, worker
+from host import ROOT, tandem, worker
 
 
 def read(name):
@@ -95,14 +95,17 @@ class Page(unittest.TestCase):
 
 class Trace(unittest.TestCase):
     def test_trace_all_prints_a_requests_way_in_the_order_of_the_tour(self):
-        environment = {**os.environ, "TRACE": "all"}
-        process = subprocess.run([TANDEM, "--worker", WORKER], capture_output=True, timeout=PATIENCE, env=environment,
-                                 input=b'{"jsonrpc":"2.0","id":"seen","method":"tokenize",'
-                                       b'"params":{"model_id":"absent","text":"x"}}\n')
-        self.assertEqual(process.returncode, 0)
-        self.assertEqual(process.stdout.count(b"\n"), 1)
-        way = [line for line in process.stderr.decode().splitlines() if "tokenize" in line or "seen" in line]
-        self.assertGreater(len(way), 2, process.stderr.decode())
+        with tandem(env={"TRACE": "all"}) as host:
+            host.load()
+            before = len(host.stderr)
+            host.stream(prompt="The old house stood", max_tokens=2)
+            host.wait_stderr("after 2 tokens")
+            way = "".join(host.stderr[before:])
+        ours = re.findall(r"^tandem: \[([a-z]+)\]", way, re.M)
+        workers = re.findall(r"^tandem: \[worker 0\] tandem-worker: \[([a-z]+)\]", way, re.M)
+        for parts, order in ((ours, ["host", "registry", "queue", "dispatch", "relay"]),
+                             (workers, ["session", "handler", "generate", "engine", "sched", "stream"])):
+            self.assertEqual([p for p in dict.fromkeys(parts) if p in order], order, way)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class TwoWorkers(unittest.TestCase):
     def setUpClass(cls):
         cls.host = tandem("--workers=2")
         cls.addClassCleanup(cls.host.kill)
-        cls.host.load(workers=2)
+        cls.host.load()
 
     @classmethod
     def tearDownClass(cls):
