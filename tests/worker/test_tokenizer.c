@@ -6,7 +6,8 @@
 #define SHARED "../shared/golden/tokenizers"
 #define OURS   "tests/data/tokenizers"
 
-static void check_folder(const char *folder, const char *name, const char *strings, bool skips)
+static void check_folder(
+	const char *folder, const char *name, const char *strings, bool skips, unsigned flags)
 {
 	char path[512], expected[544];
 	struct tokenizer *t;
@@ -16,6 +17,7 @@ static void check_folder(const char *folder, const char *name, const char *strin
 	snprintf(expected, sizeof expected, "%s/expected.json", path);
 	if (!tok_cases_open(&cases, strings, expected, skips))
 		cr_skip_test("%s is not there", expected);
+	cases.flags = flags;
 	int err = tokenizer_open_folder(path, &t, &f);
 	cr_expect_eq(err, 0, "%s: %s", name, f.text);
 	if (err == 0)
@@ -26,12 +28,12 @@ static void check_folder(const char *folder, const char *name, const char *strin
 
 static void check_shared(const char *name)
 {
-	check_folder(SHARED, name, SHARED "/strings.json", false);
+	check_folder(SHARED, name, SHARED "/strings.json", false, TOK_PARSE_SPECIAL);
 }
 
 static void check_ours(const char *name)
 {
-	check_folder(OURS, name, OURS "/strings.json", true);
+	check_folder(OURS, name, OURS "/strings.json", true, TOK_PARSE_SPECIAL);
 }
 
 Test(tokenizer, gives_the_ids_and_text_of_gpt2)
@@ -67,6 +69,15 @@ Test(tokenizer, gives_the_ids_of_unigram_files)
 	static const char *const names[] = { "unigram-metaspace", "unigram-bytes", "marian-like" };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		check_ours(names[i]);
+}
+
+/* SentencePiece itself never takes text for a control token, so neither do these. */
+Test(tokenizer, gives_the_ids_of_sentencepiece_models)
+{
+	static const char *const names[] = { "sp-unigram", "sp-bpe-bytes", "sp-unigram-bytes",
+		"sp-unigram-nodummy", "sp-bpe-user", "sp-bpe-suffix" };
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		check_folder(OURS, names[i], OURS "/strings.json", true, 0);
 }
 
 Test(tokenizer, gives_the_ids_of_byte_level_files)

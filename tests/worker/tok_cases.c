@@ -19,7 +19,7 @@ void tok_cases_read(const char *path, struct buf *out)
 bool tok_cases_open(
 	struct tok_cases *c, const char *strings, const char *expected, bool decoded_skips)
 {
-	*c = (struct tok_cases) { .decoded_skips = decoded_skips };
+	*c = (struct tok_cases) { .decoded_skips = decoded_skips, .flags = TOK_PARSE_SPECIAL };
 	tok_cases_read(strings, &c->strings_text);
 	tok_cases_read(expected, &c->expected_text);
 	if (c->strings_text.n_bytes == 0 || c->expected_text.n_bytes == 0) {
@@ -138,12 +138,12 @@ void tok_cases_check(struct tok_cases *c, const struct tokenizer *t, const char 
 			continue;
 		ids.n = 0;
 		int err = tokenizer_encode(
-			t, buf_cstr(&k->text), k->text.n_bytes, TOK_PARSE_SPECIAL, &ids, &f);
+			t, buf_cstr(&k->text), k->text.n_bytes, c->flags, &ids, &f);
 		cr_expect_eq(err, 0, "%s, case %zu: %s", name, c->n - 1, f.text);
 		check_ids(c, name, &ids, &k->ids);
 		ids.n = 0;
-		tokenizer_encode(t, k->text.data, k->text.n_bytes,
-			TOK_PARSE_SPECIAL | TOK_ADD_SPECIAL, &ids, &f);
+		tokenizer_encode(
+			t, k->text.data, k->text.n_bytes, c->flags | TOK_ADD_SPECIAL, &ids, &f);
 		check_ids(c, name, &ids, &k->special);
 		check_decoding(c, t, name);
 	}

@@ -23,6 +23,7 @@ struct tok_cases {
 	struct buf strings_text, expected_text;
 	struct json_cursor strings, cases;
 	bool decoded_skips;
+	unsigned flags; /* of encoding; TOK_PARSE_SPECIAL unless changed */
 	struct tok_case now;
 	size_t n;
 };

@@ -2,6 +2,7 @@
 #include "protocol/mem.h"
 #include "worker/text/tok_decode.h"
 #include <stdlib.h>
+#include <string.h>
 
 struct detok *detok_new(const struct tokenizer *t, bool skip_special)
 {
@@ -28,8 +29,14 @@ void detok_push(struct detok *d, int32_t id, struct buf *out)
 	const char *piece = tok_vocab_get(&d->t->added.shown, id, &n);
 	if (piece == NULL)
 		piece = tok_vocab_get(&d->t->model.vocab, id, &n);
-	if (piece == NULL || (d->skip_special && tokenizer_is_special(d->t, id)))
+	bool is_unk = d->t->sp_unk >= 0 && id == d->t->sp_unk;
+	bool is_silent = d->skip_special || d->t->sp_unk >= 0;
+	if (piece == NULL || (is_silent && !is_unk && tokenizer_is_special(d->t, id)))
 		return;
+	if (is_unk) {
+		piece = " \xe2\x81\x87 ";
+		n = strlen(piece);
+	}
 	d->out = out;
 	if (!d->t->decoders.is_set && d->n_joined++ > 0)
 		buf_addc(out, ' ');

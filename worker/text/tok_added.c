@@ -124,7 +124,7 @@ int tok_added_finish(struct tok_added *a, const struct tok_norms *norms, struct 
 		if (t->special)
 			mark_special(a, t->id);
 		if (t->normalized)
-			err = tok_norms_apply(norms, &work, p, &p);
+			err = norms ? tok_norms_apply(norms, &work, p, &p) : 0;
 		if (err == 0)
 			tok_vocab_put_twin(&a->shown, t->id, p.s, p.n);
 		if (err == 0 && p.n > 0 &&

@@ -165,6 +165,15 @@ static void start_bytes(const struct tok_model *m, struct merge_work *w, const c
 	close_unk(m, w, &u);
 }
 
+static int32_t find_char(const struct tok_model *m, const struct buf *c)
+{
+	int32_t id = tok_vocab_find(&m->vocab, c->data, c->n_bytes);
+	if (id >= 0 || m->loose.n_ids == 0)
+		return id;
+	id = tok_vocab_find(&m->loose, c->data, c->n_bytes);
+	return id >= 0 ? id + (int32_t)m->vocab.n_ids : -1;
+}
+
 static void start_chars(const struct tok_model *m, struct tok_work *work, const char *s, size_t n)
 {
 	struct merge_work *w = &work->merge;
@@ -181,7 +190,7 @@ static void start_chars(const struct tok_model *m, struct tok_work *work, const 
 		at += (size_t)len;
 		if (at == n)
 			buf_add(c, m->suffix.data, m->suffix.n_bytes);
-		int32_t id = tok_vocab_find(&m->vocab, c->data, c->n_bytes);
+		int32_t id = find_char(m, c);
 		if (id >= 0) {
 			close_unk(m, w, &u);
 			merge_work_push(w, id);
@@ -190,6 +199,26 @@ static void start_chars(const struct tok_model *m, struct tok_work *work, const 
 		}
 	}
 	close_unk(m, w, &u);
+}
+
+/* Loose characters that found no partner end as their bytes, or unknown. */
+static void push_merged(const struct tok_model *m, struct tok_run *r)
+{
+	const struct merge_work *w = &r->work->merge;
+	bool spell = m->byte_fallback && m->has_all_bytes, after_unk = false;
+	for (size_t i = 0; i < w->n; i++) {
+		size_t n = 0;
+		int64_t loose = (int64_t)w->ids[i] - (int64_t)m->vocab.n_ids;
+		const char *s = tok_vocab_get(&m->loose, loose, &n);
+		for (size_t k = 0; spell && k < n; k++)
+			tok_ids_push(r->out, m->byte_ids[(unsigned char)s[k]]);
+		if (s && spell)
+			continue;
+		int32_t id = s ? m->unk : w->ids[i];
+		if (id >= 0 && !(id == m->unk && after_unk && m->fuse_unk))
+			tok_ids_push(r->out, id);
+		after_unk = id == m->unk;
+	}
 }
 
 static int encode_bpe(const struct tok_model *m, struct tok_run *r, const char *s, size_t n)
@@ -210,6 +239,10 @@ static int encode_bpe(const struct tok_model *m, struct tok_run *r, const char *
 	else
 		start_chars(m, r->work, s, n);
 	tok_merges_apply(&m->merges, w);
+	if (m->loose.n_ids > 0) {
+		push_merged(m, r);
+		return 0;
+	}
 	for (size_t i = 0; i < w->n; i++)
 		tok_ids_push(r->out, w->ids[i]);
 	return 0;

@@ -51,7 +51,7 @@ int tok_model_read_unk(struct tok_model *m, const struct tok_field *model)
 	return err;
 }
 
-static void find_byte_pieces(struct tok_model *m)
+void tok_model_find_bytes(struct tok_model *m)
 {
 	m->has_all_bytes = true;
 	for (int b = 0; b < 256; b++) {
@@ -88,7 +88,7 @@ int tok_model_read(struct tok_model *m, const struct tok_field *x)
 			m->kind = kinds[i];
 			m->unk = -1;
 			err = kinds[i]->read(m, x);
-			find_byte_pieces(m);
+			tok_model_find_bytes(m);
 			return err;
 		}
 	return tok_field_wrong(&type, "is \"%s\", a model that is not understood", name);
@@ -124,6 +124,7 @@ void tok_model_release(struct tok_model *m)
 {
 	tok_vocab_release(&m->vocab);
 	tok_vocab_release(&m->raw);
+	tok_vocab_release(&m->loose);
 	tok_merges_release(&m->merges);
 	tok_trie_release(&m->trie);
 	buf_release(&m->prefix);

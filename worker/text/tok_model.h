@@ -15,4 +15,7 @@ int tok_model_read_unk(struct tok_model *m, const struct tok_field *model);
  * the scores, 0 at first. */
 bool tok_unigram_add(struct tok_model *m, const char *s, size_t n, double score, size_t *cap);
 bool tok_unigram_finish(struct tok_model *m);
+/* Every piece into the trie. false: too many. */
+bool tok_wordpiece_finish(struct tok_model *m);
+void tok_model_find_bytes(struct tok_model *m); /* "<0x00>" … "<0xFF>" */
 #endif

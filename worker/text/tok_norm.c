@@ -4,6 +4,7 @@
 #include "worker/text/tok_base64.h"
 #include "worker/text/tok_bytelevel.h"
 #include "worker/text/tok_charsmap.h"
+#include "worker/text/tok_spnorm.h"
 #include "worker/text/tok_stages.h"
 #include "worker/text/tok_unicode.h"
 #include "worker/text/tok_unorm.h"
@@ -388,6 +389,22 @@ int tok_norms_read(struct tok_norms *c, const struct tok_field *x)
 	return tok_field_is_set(x) ? read_chain(c, x, 0) : 0;
 }
 
+static int apply_sentencepiece(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	(void)w;
+	tok_spnorm_apply(n->sentencepiece, in.s, in.n, out);
+	return 0;
+}
+
+int tok_norms_add_sentencepiece(struct tok_norms *c, struct tok_spnorm *norm_taken)
+{
+	static const struct norm_kind kind = { "SentencePiece", "", NULL, apply_sentencepiece };
+	c->stages = xreallocarray(c->stages, c->n + 1, sizeof *c->stages);
+	c->stages[c->n++] = (struct tok_norm) { .kind = &kind, .sentencepiece = norm_taken };
+	return 0;
+}
+
 void tok_norms_release(struct tok_norms *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
@@ -395,6 +412,7 @@ void tok_norms_release(struct tok_norms *c)
 		buf_release(&c->stages[i].text);
 		buf_release(&c->stages[i].content);
 		tok_charsmap_free(c->stages[i].charsmap);
+		tok_spnorm_free(c->stages[i].sentencepiece);
 	}
 	free(c->stages);
 	*c = (struct tok_norms) { 0 };

@@ -1,5 +1,6 @@
 /* tok_open.c - a tokenizer from the files of a Hugging Face folder. */
 #include "protocol/mem.h"
+#include "worker/text/tok_sentencepiece.h"
 #include "worker/text/tok_stages.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -102,7 +103,7 @@ struct tokenizer *tokenizer_new(void)
 {
 	struct tokenizer *t = xcalloc(1, sizeof *t);
 	pthread_mutex_init(&t->lock, NULL);
-	t->bos = t->eos = -1;
+	t->bos = t->eos = t->sp_unk = -1;
 	return t;
 }
 
@@ -161,22 +162,44 @@ static int read_file(const char *path, struct buf *out, struct fault *f)
 	return err;
 }
 
+/* The model file of SentencePiece; its config may ask for bos and eos. */
+static int open_model(const char *path, struct buf *config, struct tokenizer **out, struct fault *f)
+{
+	struct buf bytes = BUF_INIT;
+	int err = read_file(path, &bytes, f);
+	if (err == 0)
+		err = tok_sentencepiece_open(bytes.data, bytes.n_bytes, path, out, f);
+	if (err == 0 && config->n_bytes > 0)
+		err = read_config(*out, false, (struct json_span) { config->data, config->n_bytes },
+			"tokenizer_config.json", f);
+	if (err && err != ERR_NOT_FOUND) {
+		tokenizer_free(*out);
+		*out = NULL;
+	}
+	buf_release(&bytes);
+	return err;
+}
+
 int tokenizer_open_folder(const char *folder, struct tokenizer **out, struct fault *f)
 {
 	struct buf json = BUF_INIT, config = BUF_INIT;
 	char *path = xasprintf("%s/tokenizer.json", folder);
+	char *model_path = xasprintf("%s/tokenizer.model", folder);
 	char *config_path = xasprintf("%s/tokenizer_config.json", folder);
 	*out = NULL;
-	int err = read_file(path, &json, f);
+	int err = read_file(config_path, &config, f);
+	if (err == 0 || err == ERR_NOT_FOUND)
+		err = read_file(path, &json, f);
 	if (err == ERR_NOT_FOUND)
-		err = fault_set(f, ERR_TOKENIZER, "%s: there is no such file", path);
-	int config_err = err ? ERR_NOT_FOUND : read_file(config_path, &config, f);
-	if (config_err && config_err != ERR_NOT_FOUND)
-		err = config_err;
-	if (err == 0)
-		err = tokenizer_open_json(json.data, json.n_bytes, config_err ? NULL : config.data,
-			config.n_bytes, path, out, f);
+		err = open_model(model_path, &config, out, f);
+	else if (err == 0)
+		err = tokenizer_open_json(json.data, json.n_bytes,
+			config.n_bytes ? config.data : NULL, config.n_bytes, path, out, f);
+	if (err == ERR_NOT_FOUND)
+		err = fault_set(f, ERR_TOKENIZER,
+			"%s: there is neither tokenizer.json nor tokenizer.model", folder);
 	free(path);
+	free(model_path);
 	free(config_path);
 	buf_release(&json);
 	buf_release(&config);

@@ -62,6 +62,7 @@ struct tok_norm {
 	struct tok_regex *regex;
 	struct buf text, content; /* Replace: what for; Prepend: what */
 	struct tok_charsmap *charsmap;
+	struct tok_spnorm *sentencepiece;
 	int form;      /* utf8proc options */
 	bool flags[4]; /* Strip: left, right; Bert: clean, chinese, accents, lowercase */
 };
@@ -70,6 +71,8 @@ struct tok_norms {
 	size_t n;
 };
 int tok_norms_read(struct tok_norms *c, const struct tok_field *x);
+/* SentencePiece's own normalizer, which no tokenizer.json names. */
+int tok_norms_add_sentencepiece(struct tok_norms *c, struct tok_spnorm *norm_taken);
 void tok_norms_release(struct tok_norms *c);
 /* Through the whole chain; *out is borrowed from in or from w->text. */
 int tok_norms_apply(
@@ -144,6 +147,7 @@ struct tok_model {
 	bool fuse_unk, byte_fallback;
 	int32_t byte_ids[256]; /* byte-level: each byte's piece; else "<0xNN>"; -1: none */
 	bool has_all_bytes;
+	struct tok_vocab loose; /* characters that occur only inside pieces; ids from vocab.n_ids */
 	/* BPE */
 	struct tok_merges merges;
 	struct buf prefix, suffix; /* continuing_subword_prefix, end_of_word_suffix */
@@ -152,6 +156,7 @@ struct tok_model {
 	struct tok_trie trie;
 	double *scores;
 	double unk_score;
+	bool float_scores; /* sums rounded to float, as SentencePiece's */
 	/* WordPiece */
 	int64_t max_chars;
 };
@@ -217,6 +222,7 @@ struct tok_decoders {
 	bool is_set; /* otherwise pieces are joined by a space */
 };
 int tok_decoders_read(struct tok_decoders *c, const struct tok_field *x);
+void tok_decoders_add_sentencepiece(struct tok_decoders *c, bool dummy_prefix, bool remove_extra);
 void tok_decoders_release(struct tok_decoders *c);
 
 /* -- the whole --------------------------------------------------------------------------- */
@@ -229,6 +235,7 @@ struct tokenizer {
 	struct tok_post post;
 	struct tok_decoders decoders;
 	int32_t bos, eos;
+	int32_t sp_unk; /* decodes to " ⁇ " and control tokens to nothing; -1: as other pieces */
 	pthread_mutex_t lock; /* guards the idle list */
 	struct tok_work *idle;
 	size_t n_idle;

@@ -109,12 +109,15 @@ static struct cell *cells_for(struct tok_work *w, size_t n)
 	return cells;
 }
 
-static void reach(struct cell *cells, size_t from, size_t length, int32_t id, double score)
+static void reach(const struct tok_model *m, struct cell *cells, size_t from, struct cell by)
 {
-	struct cell *to = &cells[from + length];
-	score += cells[from].score;
-	if (to->length == 0 || score > to->score)
-		*to = (struct cell) { score, id, (int32_t)length };
+	struct cell *to = &cells[from + (size_t)by.length];
+	by.score += cells[from].score;
+	if (m->float_scores)
+		by.score = (float)by.score;
+	if (to->length != 0 && by.score <= to->score)
+		return;
+	*to = by;
 }
 
 static void search(const struct tok_model *m, struct cell *cells, const char *s, size_t n)
@@ -132,11 +135,12 @@ static void search(const struct tok_model *m, struct cell *cells, const char *s,
 			int32_t id = m->trie.values[node];
 			if (id < 0)
 				continue;
-			reach(cells, at, k + 1 - at, id, m->scores[id]);
+			reach(m, cells, at,
+				(struct cell) { m->scores[id], id, (int32_t)(k + 1 - at) });
 			has_single |= k + 1 - at == width;
 		}
 		if (!has_single)
-			reach(cells, at, width, m->unk, m->unk_score);
+			reach(m, cells, at, (struct cell) { m->unk_score, m->unk, (int32_t)width });
 		at += width;
 	}
 }

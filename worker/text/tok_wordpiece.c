@@ -24,13 +24,20 @@ static int read_wordpiece(struct tok_model *m, const struct tok_field *x)
 		err = tok_field_str(&prefix, &m->prefix);
 	else if (err == 0)
 		buf_adds(&m->prefix, "##");
-	for (size_t id = 0; err == 0 && id < m->vocab.n_ids; id++) {
+	if (err == 0 && !tok_wordpiece_finish(m))
+		err = tok_field_wrong(&vocab, "is too large");
+	return err;
+}
+
+bool tok_wordpiece_finish(struct tok_model *m)
+{
+	for (size_t id = 0; id < m->vocab.n_ids; id++) {
 		size_t n;
 		const char *s = tok_vocab_get(&m->vocab, (int64_t)id, &n);
 		if (s && n > 0 && !tok_trie_add(&m->trie, s, n, (int32_t)id))
-			err = tok_field_wrong(&vocab, "is too large");
+			return false;
 	}
-	return err;
+	return true;
 }
 
 /* The trie node behind the continuing prefix; 0 if no piece has it (and the prefix is not

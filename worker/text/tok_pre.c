@@ -1,0 +1,129 @@
+/* tok_pre.c - pre-tokenizer patterns by the names that llama.cpp's converter writes.
+ *
+ * The patterns are those of the models' own files in the form that llama.cpp runs them,
+ * which in a few places (case folding by hand, [^a-z] for upper case) is not the same. */
+#include "worker/text/tok_pre.h"
+#include <stddef.h>
+#include <string.h>
+
+#define CONTRACTIONS "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
+#define GPT2         "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
+#define SPACES       "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define LETTERS      "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"
+#define MARKS        " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+#define LLAMA3       CONTRACTIONS "|" LETTERS "|\\p{N}{1,3}|" MARKS SPACES
+#define QWEN2        CONTRACTIONS "|" LETTERS "|\\p{N}|" MARKS SPACES
+#define UPPER        "((?=[\\p{L}])([^a-z]))"
+#define LOWER        "((?=[\\p{L}])([^A-Z]))"
+#define CASED        "[^\\r\\n\\p{L}\\p{N}]?" UPPER
+#define TEKKEN \
+	CASED "*" LOWER "+|" CASED "+" LOWER "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES
+#define GPT4O                                                                  \
+	CASED "*" LOWER "+" CONTRACTIONS "?|" CASED "+" LOWER "*" CONTRACTIONS \
+	      "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES
+#define UPPER_LT "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER_LT "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CASED_LT "[^\\r\\n\\p{L}\\p{N}]?" UPPER_LT
+#define AYA                                                                                \
+	CASED_LT "*" LOWER_LT "+" CONTRACTIONS "?|" CASED_LT "+" LOWER_LT "*" CONTRACTIONS \
+		 "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES
+#define YOUTU                                                                              \
+	CASED_LT "*" LOWER_LT "+" CONTRACTIONS "?|" CASED_LT "+" LOWER_LT "*" CONTRACTIONS \
+		 "?|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES
+#define ASCII_PUNCT "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
+#define DEEPSEEK3                                                    \
+	ASCII_PUNCT "|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| " \
+		    "?[\\p{P}\\p{S}]+[\\r\\n]*" SPACES
+/* Deepseek LLM writes the letters with case out as ranges; the last two are in plane 1. */
+#define CASED_RANGES                                                                                                                                                                    \
+	"\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-"                                                        \
+	"ᲺᲽ-"                                                                                                                                                                       \
+	"Ჿᴀ-ᴫᵫ-ᵷᵹ-"                                                                                                                                                         \
+	"ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-" \
+	"ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-"                                          \
+	"𐓻𐲀-"                                                                                                                                                                     \
+	"𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+"
+
+static const struct tok_pre rows[] = {
+	{ .names = "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
+		.patterns = { LLAMA3 },
+		.ignore_merges = true,
+		.add_bos = true },
+	{ .names = "dbrx smaug-bpe chatglm-bpe glm4", .patterns = { LLAMA3 } },
+	{ .names = "qwen2 deepseek-r1-qwen kormo f2llmv2 stablelm2 hunyuan solar-open megrez "
+		   "grok-2",
+		.patterns = { QWEN2 } },
+	{ .names = "qwen35",
+		.patterns = { CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| "
+					   "?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*" SPACES } },
+	{ .names = "gpt-2 phi-2 jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum "
+		   "modern-bert "
+		   "exaone4 mpt olmo jais trillion granite-docling",
+		.patterns = { GPT2 } },
+	{ .names = "jina-v1-en jina-v2-code roberta-bpe", .patterns = { GPT2 }, .add_sep = true },
+	{ .names = "starcoder refact command-r smollm codeshell exaone minerva-7b mellum2",
+		.patterns = { "\\p{N}", GPT2 } },
+	{ .names = "falcon",
+		.patterns = { "[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]" } },
+	{ .names = "deepseek-llm",
+		.patterns = { "[\\r\\n]", CASED_RANGES, "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "\\s+$",
+			"[一-龥ࠀ-一가-퟿]+", "\\p{N}+" } },
+	{ .names = "deepseek-coder",
+		.patterns = { "[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[一-龥ࠀ-一가-퟿]+",
+			"\\p{N}" } },
+	{ .names = "deepseek-v3 hunyuan-dense joyai-llm hy_v4",
+		.patterns = { "\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK3 } },
+	{ .names = "tekken", .patterns = { TEKKEN }, .ignore_merges = true, .add_bos = true },
+	{ .names = "gpt-4o llama4 kanana2 talkie minimax-m2", .patterns = { GPT4O } },
+	{ .names = "tiny_aya cohere2moe", .patterns = { "\\d{1,3}(?=(?:\\d{3})*\\b)", AYA } },
+	{ .names = "youtu",
+		.patterns = { "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-"
+			      "ヿ]"
+			      "+",
+			YOUTU },
+		.ignore_merges = true },
+	{ .names = "poro-chat bloom gpt3-finnish", .patterns = { " ?[^(\\s|.,!?…。，、।۔،)]+" } },
+	{ .names = "viking", .patterns = { " ?[^(\\s|.,!?…。，、।۔،)]+", "\\p{N}" } },
+	{ .names = "chameleon",
+		.patterns = { "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+			"([\\t\\n]|    |  )", "\\p{N}", "[\\p{P}!-/:-@\\[-`{-~]", GPT2 },
+		.add_bos = true },
+	{ .names = "superbpe", .patterns = { "\\p{N}+", "(?=(\\d{3})+(?!\\d))" } },
+	{ .names = "bailingmoe bailingmoe2 llada-moe",
+		.patterns = { "'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|" LETTERS "|\\p{N}|" MARKS
+			      "|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+" } },
+	{ .names = "seed-coder",
+		.patterns = { CONTRACTIONS "|" LETTERS
+					   "|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+" SPACES } },
+	{ .names = "exaone-moe",
+		.patterns = { CONTRACTIONS
+			"|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: "
+			"\\p{L}\\p{M}*)*)+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|"
+			"\\s*[\\r\\n]|\\s+(?!\\S)|\\s+" } },
+	{ .names = "laguna", .patterns = { "[^\\n]+|[\\n]+", QWEN2 } },
+	{ .names = "ufakzeka", .patterns = { LETTERS "|\\p{N}|" MARKS SPACES } },
+	{ .names = "minicpm5",
+		.patterns = { "\\p{N}{1,3}", CONTRACTIONS "|" LETTERS "|\\p{N}+|" MARKS SPACES },
+		.ignore_merges = true },
+	{ .names = "default",
+		.patterns = { "[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]" } },
+};
+
+static bool has_name(const char *names, const char *name)
+{
+	size_t n = strlen(name);
+	for (const char *at = names; (at = strstr(at, name)) != NULL; at += n)
+		if ((at == names || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
+			return true;
+	return false;
+}
+
+const struct tok_pre *tok_pre_find(const char *name)
+{
+	if (name[0] == '\0')
+		name = "default";
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (strchr(name, ' ') == NULL && has_name(rows[i].names, name))
+			return &rows[i];
+	return NULL;
+}
