@@ -1,5 +1,5 @@
-#include "tests/worker/desk.h"
 #include "protocol/limits.h"
+#include "tests/worker/desk.h"
 #include "worker/session.h"
 #include <criterion/criterion.h>
 
@@ -28,7 +28,8 @@ Test(session, answers_each_bad_message_with_one_error_and_goes_on)
 		{ "{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"ping\"}", "-32600" },
 		{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":7}", "-32600" },
 		{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"pong\"}", "-32601" },
-		{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":{\"x\":1}}", "-32602" },
+		{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":{\"x\":1}}",
+			"-32602" },
 		{ "[]", "-32600" },
 	};
 	struct desk *d = desk_new();
@@ -63,7 +64,8 @@ Test(session, answers_a_batch_in_one_array_without_its_notifications)
 		    "{\"jsonrpc\":\"2.0\",\"method\":\"ping\"},9,"
 		    "{\"jsonrpc\":\"2.0\",\"id\":\"b\",\"method\":\"nope\"}]");
 	cr_assert_eq(d->n_lines, 1);
-	struct json_cursor c = json_iterate((struct json_span) { d->lines[0], strlen(d->lines[0]) });
+	struct json_cursor c =
+		json_iterate((struct json_span) { d->lines[0], strlen(d->lines[0]) });
 	struct json_span e;
 	static const char *const ids[] = { "1", "null", "\"b\"" };
 	size_t n = 0;
@@ -81,7 +83,8 @@ Test(session, refuses_a_batch_of_too_many_messages_and_an_id_too_long_to_echo)
 	struct buf text = BUF_INIT;
 	buf_addc(&text, '[');
 	for (int i = 0; i <= LIMIT_BATCH; i++)
-		buf_addf(&text, "%s{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"ping\"}", i ? "," : "", i);
+		buf_addf(&text, "%s{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"ping\"}",
+			i ? "," : "", i);
 	buf_addc(&text, ']');
 	session_text(&d->w, text.data, text.n_bytes);
 	cr_assert(desk_is(desk_hear(d, "-32600"), "id", "null"));
@@ -148,8 +151,8 @@ Test(session, every_method_of_the_table_has_a_handler_or_a_sentence)
 {
 	struct desk *d = desk_new();
 	for (size_t i = 0; method_at(i); i++) {
-		if (strcmp(method_at(i)->name, "shutdown") == 0
-			|| strcmp(method_at(i)->name, "exit") == 0)
+		if (strcmp(method_at(i)->name, "shutdown") == 0 ||
+			strcmp(method_at(i)->name, "exit") == 0)
 			continue;
 		const char *answer = desk_ask(d, "1", method_at(i)->name, "{\"no_such\":1}");
 		cr_assert(desk_is(answer, "error.code", "-32602"), "%s: %s", method_at(i)->name,
