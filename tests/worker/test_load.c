@@ -1,0 +1,129 @@
+#include "tests/worker/desk.h"
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+TestSuite(load, .timeout = 120);
+
+#define LOAD "\"model_id\":\"m\",\"local_path\":\"" DESK_MODEL "\""
+
+Test(load, tells_what_was_loaded)
+{
+	struct desk *d = desk_new();
+	const char *a = desk_ask(d, "1", "load_model", "{" LOAD ",\"context_length\":128}");
+	static const struct {
+		const char *path, *json;
+	} want[] = { { "result.model_id", "\"m\"" }, { "result.state", "\"ready\"" },
+		{ "result.context_length", "128" }, { "result.parameter_count", "6951168" },
+		{ "result.dtype", "\"bfloat16\"" }, { "result.architecture", "\"llama\"" },
+		{ "result.quantization", "\"none\"" }, { "result.vocab_size", "4096" },
+		{ "result.is_vision_model", "false" }, { "result.tokenizer_type", "\"bpe\"" },
+		{ "result.replicas", "1" } };
+	for (size_t i = 0; i < sizeof want / sizeof *want; i++)
+		cr_assert(desk_is(a, want[i].path, want[i].json), "%s: %s", want[i].path, a);
+	desk_free(d);
+}
+
+Test(load, asked_again_is_answered_at_once_and_asked_otherwise_loads_anew)
+{
+	struct desk *d = desk_new_loaded();
+	const size_t before = d->n_lines;
+	desk_say(d,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"load_model\",\"params\":{" LOAD "}}");
+	cr_assert_eq(d->n_lines, before + 1);
+	const char *other = desk_ask(d, "2", "load_model", "{" LOAD ",\"context_length\":64}");
+	cr_assert(desk_is(other, "result.context_length", "64"));
+	desk_free(d);
+}
+
+Test(load, names_every_place_where_it_looked)
+{
+	struct desk *d = desk_new();
+	const char *roots[] = { "/nowhere", "models" };
+	d->w.options.roots = roots;
+	d->w.options.n_roots = 2;
+	const char *bad = desk_ask(d, "1", "load_model", "{\"model_id\":\"absent\"}");
+	cr_assert(desk_is(bad, "error.code", "-32001"));
+	cr_assert(strstr(bad, "/nowhere/absent") && strstr(bad, "models/absent"), "%s", bad);
+	const char *good = desk_ask(d, "2", "load_model", "{\"model_id\":\"novel-7m\"}");
+	cr_assert(desk_is(good, "result.state", "\"ready\""), "%s", good);
+	d->w.options.roots = NULL;
+	desk_free(d);
+}
+
+Test(load, tells_mcp_hosts_how_far_it_is_before_it_answers)
+{
+	struct desk *d = desk_new();
+	const char *answer =
+		desk_ask(d, "1", "load_model", "{" LOAD ",\"_meta\":{\"progressToken\":\"p\"}}");
+	size_t n = 0;
+	double last = -1;
+	for (size_t i = 0; d->lines[i] != answer; i++) {
+		double progress = -1;
+		cr_assert(strstr(d->lines[i], "notifications/progress"));
+		cr_assert(desk_is(d->lines[i], "params.progressToken", "\"p\""));
+		cr_assert(json_get_num(desk_find(d->lines[i], "params.progress"), &progress));
+		cr_assert_gt(progress, last);
+		last = progress;
+		n++;
+	}
+	cr_assert_geq(n, 2);
+	cr_assert_eq(last, 1);
+	cr_assert_eq(d->lines[d->n_lines - 1], answer);
+	desk_free(d);
+}
+
+Test(load, tells_lsp_hosts_its_begin_and_its_end)
+{
+	struct desk *d = desk_new();
+	const char *answer = desk_ask(d, "1", "load_model", "{" LOAD ",\"workDoneToken\":7}");
+	cr_assert(desk_is(d->lines[0], "method", "\"$/progress\""));
+	cr_assert(desk_is(d->lines[0], "params.token", "7"));
+	cr_assert(desk_is(d->lines[0], "params.value.kind", "\"begin\""));
+	cr_assert(desk_is(d->lines[d->n_lines - 2], "params.value.kind", "\"end\""));
+	cr_assert_eq(d->lines[d->n_lines - 1], answer);
+	desk_free(d);
+}
+
+Test(load, unload_forgets_the_model_and_an_absent_one_is_an_error)
+{
+	struct desk *d = desk_new_loaded();
+	cr_assert(desk_is(desk_ask(d, "1", "unload_model", "{\"model_id\":\"m\"}"),
+		"result.success", "true"));
+	cr_assert(desk_is(desk_ask(d, "2", "tokenize", "{\"model_id\":\"m\",\"text\":\"x\"}"),
+		"error.code", "-32005"));
+	cr_assert(desk_is(
+		desk_ask(d, "3", "unload_model", "{\"model_id\":\"m\"}"), "error.code", "-32005"));
+	desk_free(d);
+}
+
+Test(load, unload_waits_for_streams_and_with_force_ends_them)
+{
+	static const char generate[] = "{\"model_id\":\"m\",\"prompt\":\"x\",\"ignore_eos\":true,"
+				       "\"temperature\":0,\"stream_id\":\"s\",\"max_tokens\":%d}";
+	char params[256];
+	struct desk *d = desk_new_loaded();
+	snprintf(params, sizeof params, generate, 30);
+	desk_ask(d, "1", "generate", params);
+	const char *answer = desk_ask(d, "2", "unload_model", "{\"model_id\":\"m\"}");
+	cr_assert(desk_is(answer, "result.success", "true"));
+	cr_assert_eq(d->lines[d->n_lines - 1], answer);
+	cr_assert(desk_is(desk_hear(d, "stream.event"), "params.finish_reason", "\"length\""));
+	size_t from = d->n_lines;
+	desk_ask(d, "3", "load_model", "{" LOAD "}");
+	snprintf(params, sizeof params, generate, 450);
+	desk_ask(d, "4", "generate", params);
+	desk_ask(d, "5", "unload_model", "{\"model_id\":\"m\",\"force\":true}");
+	cr_assert(desk_is(
+		desk_hear_from(d, from, "stream.event"), "params.finish_reason", "\"cancelled\""));
+	desk_free(d);
+}
+
+Test(load, list_models_knows_what_is_loaded_and_what_could_be)
+{
+	struct desk *d = desk_new_loaded();
+	const char *list = desk_ask(d, "1", "list_models", "{}");
+	cr_assert(strstr(list, "{\"model_id\":\"m\",\"state\":\"ready\""));
+	cr_assert(strstr(list, "{\"model_id\":\"novel-7m\",\"state\":\"available\","
+			       "\"path\":\"models/novel-7m\"}"));
+	desk_free(d);
+}
