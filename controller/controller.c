@@ -1,4 +1,4 @@
-/* controller.c - the parts put together, and the life of the whole. Stop 2; next: admit.c */
+/* controller.c - the parts put together, and the life of the whole. */
 #include "controller/controller.h"
 #include "controller/admit.h"
 #include "controller/cancel.h"

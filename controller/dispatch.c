@@ -1,4 +1,4 @@
-/* dispatch.c - frames to workers and their answers. Stops 7 and 17; next: peer.c, and on
+/* dispatch.c - frames to workers and their answers. Stops 8 and 22; next: peer.c, and on
  * the way back registry.c */
 #include "controller/dispatch.h"
 #include "controller/batch.h"
@@ -283,6 +283,10 @@ static struct worker *choose(
 	if (at < 0)
 		return NULL;
 	*caps = allowed[at];
+	/* A burst is spread over the idle workers instead of filling one. */
+	size_t share = route_share(candidates, n, (size_t)at, b->n_calls);
+	if (caps->n_calls > share)
+		caps->n_calls = share;
 	return &c->fleet.workers[candidates[at].worker];
 }
 

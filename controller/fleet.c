@@ -1,4 +1,4 @@
-/* fleet.c - worker processes. Stop 10 when a worker dies; next: models.c */
+/* fleet.c - worker processes. */
 #include "controller/fleet.h"
 #include "controller/clock.h"
 #include "controller/controller.h"

@@ -1,7 +1,7 @@
 /* main.c - the tandem command. Stop 0; next: host.c
  *
- * A reader may start here: stops 1 to 8 take a request from the host to a worker's pipe,
- * 17 to 21 its answer back. */
+ * A reader may start here: stops 1 to 9 take a request from the host to a worker's pipe,
+ * 21 to 24 its answer back. */
 #include "controller/controller.h"
 #include "controller/run.h"
 #include "protocol/log.h"

@@ -1,10 +1,9 @@
-/* models.c - loading and unloading on several workers as one call. */
+/* models.c - who has which model, and who should. */
 #include "controller/models.h"
 #include "controller/admit.h"
-#include "controller/clock.h"
 #include "controller/controller.h"
 #include "controller/dispatch.h"
-#include "controller/splice.h"
+#include "controller/model_op.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
@@ -12,31 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum op_kind { OP_LOAD, OP_UNLOAD };
-
-struct model_op {
-	TAILQ_ENTRY(model_op) next;
-	enum op_kind kind;
-	struct controller *c;
-	struct model *model;
-	struct call *call;     /* to answer */
-	int replicas;          /* OP_LOAD: how many workers are wanted */
-	bool force;            /* OP_UNLOAD */
-	size_t n_sent, n_left; /* parts at workers; not answered yet */
-	size_t n_ok;
-	uint64_t ids[OPTIONS_WORKERS_MAX]; /* on the pipe of each worker; 0 = not sent there */
-	struct buf result;                 /* of the first worker that did it */
-	struct buf error;                  /* the first one */
-};
-
-/* One worker's share of an op, or of a reload (op NULL). */
-struct part {
-	struct model_op *op;
-	struct model *model;
-	struct worker *worker;
-};
-
-static uint64_t bit(int worker)
+uint64_t model_bit(int worker)
 {
 	return UINT64_C(1) << worker;
 }
@@ -50,7 +25,7 @@ struct model *models_find(struct models *ms, const char *id)
 
 bool model_is_at(const struct model *m, int worker)
 {
-	return m->has & bit(worker);
+	return m->has & model_bit(worker);
 }
 
 /* What the latest op will leave behind decides: an unload that waits for running streams
@@ -75,7 +50,7 @@ static struct model *model_get(struct models *ms, const char *id)
 	return m;
 }
 
-static void model_free(struct models *ms, struct model *m)
+void model_free(struct models *ms, struct model *m)
 {
 	HASH_DEL(ms->by_id, m);
 	buf_release(&m->params);
@@ -97,10 +72,8 @@ static struct json_span span_of(const struct buf *b)
 	return (struct json_span) { b->data, b->n_bytes };
 }
 
-/* -- the end of an op ------------------------------------------------------------------- */
-
 /* Calls that waited for a model that will not come. */
-static void fail_waiting(struct controller *c, const struct model *m)
+void model_fail_waiting(struct controller *c, const struct model *m)
 {
 	struct queue_item *it;
 	while ((it = queue_find_model(&c->queue, m->id)) != NULL) {
@@ -120,240 +93,6 @@ static void fail_waiting(struct controller *c, const struct model *m)
 	}
 }
 
-static void answer_op(struct model_op *op)
-{
-	struct controller *c = op->c;
-	if (op->n_ok == 0) {
-		registry_finish(c->registry, op->call, ANSWER_ERROR, span_of(&op->error));
-		return;
-	}
-	if (op->kind == OP_UNLOAD) {
-		if (!op->result.n_bytes)
-			buf_adds(&op->result, "{\"success\":true}");
-		registry_finish(c->registry, op->call, ANSWER_RESULT, span_of(&op->result));
-		return;
-	}
-	struct buf replicas = BUF_INIT, merged = BUF_INIT;
-	jout_int(&replicas, (int64_t)op->n_ok);
-	splice_set(&merged, span_of(&op->result), "replicas", span_of(&replicas));
-	registry_finish(c->registry, op->call, ANSWER_RESULT, span_of(&merged));
-	buf_release(&replicas);
-	buf_release(&merged);
-}
-
-static void finish_op(struct model_op *op)
-{
-	struct controller *c = op->c;
-	struct model *m = op->model;
-	TAILQ_REMOVE(&m->ops, op, next);
-	if (op->n_sent)
-		m->is_running = false;
-	c->models.n_ops--;
-	if (op->n_ok < op->n_sent && op->n_ok > 0)
-		log_warn("%s: %zu of %zu workers failed: %s", m->id, op->n_sent - op->n_ok,
-			op->n_sent, buf_cstr(&op->error));
-	answer_op(op);
-	if (!model_is_expected(m) && TAILQ_EMPTY(&m->ops)) {
-		fail_waiting(c, m);
-		if (!m->is_failed)
-			model_free(&c->models, m);
-	}
-	buf_release(&op->result);
-	buf_release(&op->error);
-	free(op);
-	models_advance(c);
-	dispatch_soon(c);
-}
-
-static void note_failure(struct model_op *op, struct worker *w, const struct peer_reply *r)
-{
-	if (op->error.n_bytes)
-		return;
-	if (r->outcome == PEER_LOST)
-		worker_write_crash(w, op->kind == OP_LOAD ? "load" : "unload", -1, &op->error);
-	else
-		buf_add(&op->error, r->body.at, r->body.n);
-}
-
-static void note_result(struct model_op *op, struct worker *w, const struct peer_reply *r)
-{
-	struct model *m = op->model;
-	if (op->n_ok++ == 0 && r->outcome == PEER_RESULT)
-		buf_add(&op->result, r->body.at, r->body.n);
-	if (op->kind == OP_UNLOAD) {
-		m->has &= ~bit(w->index);
-		m->wanted &= ~bit(w->index);
-		return;
-	}
-	bool is_vision = false;
-	json_get_bool(json_find(r->body, "is_vision_model"), &is_vision);
-	strncpy(m->type, is_vision ? "vision" : "text", sizeof m->type - 1);
-	m->has |= bit(w->index);
-	m->wanted |= bit(w->index);
-	m->is_failed = false;
-}
-
-/* What a worker started again must repeat. The tokens of progress were this call's own. */
-static void remember_params(struct model *m, struct json_span params)
-{
-	static const char *const keys[] = { "_meta", "workDoneToken", "progress", NULL };
-	buf_clear(&m->params);
-	splice_without(&m->params, params, keys);
-	buf_addc(&m->params, '}');
-}
-
-static void on_part(void *arg, const struct peer_reply *r)
-{
-	struct part *part = arg;
-	struct model_op *op = part->op;
-	/* A worker that died has unloaded it, too. */
-	if (r->outcome == PEER_RESULT || (r->outcome == PEER_LOST && op->kind == OP_UNLOAD))
-		note_result(op, part->worker, r);
-	else
-		note_failure(op, part->worker, r);
-	/* A load that failed leaves what was there before: the worker's old model, if any. */
-	if (r->outcome == PEER_ERROR && op->kind == OP_LOAD &&
-		!model_is_at(op->model, part->worker->index))
-		op->model->wanted &= ~bit(part->worker->index);
-	free(part);
-	if (--op->n_left > 0)
-		return;
-	if (op->kind == OP_LOAD && op->n_ok > 0)
-		remember_params(op->model, op->call->params);
-	finish_op(op);
-}
-
-/* -- starting an op --------------------------------------------------------------------- */
-
-static void send_part(struct model_op *op, struct worker *w, struct json_span params)
-{
-	struct part *part = xcalloc(1, sizeof *part);
-	*part = (struct part) { op, op->model, w };
-	op->n_sent++;
-	op->n_left++;
-	op->ids[w->index] = peer_call(w->peer, op->kind == OP_LOAD ? "load_model" : "unload_model",
-		params, on_part, part);
-}
-
-/* `progress: true` asks for notifications with the request's id as token. Worker and host
- * know the request by different ids, so the token is put in here. */
-static void write_first_params(struct buf *out, const struct call *call)
-{
-	static const char *const keys[] = { "_meta", "progress", NULL };
-	struct json_span meta = json_find(call->params, "_meta");
-	bool wanted = false;
-	json_get_bool(json_find(call->params, "progress"), &wanted);
-	if (!wanted || !call->id.at || json_find(meta, "progressToken").at) {
-		buf_add(out, call->params.at, call->params.n);
-		return;
-	}
-	splice_without(out, call->params, keys);
-	jout_key(out, "_meta");
-	buf_adds(out, "{\"progressToken\":");
-	buf_add(out, call->id.at, call->id.n);
-	buf_adds(out, "}}");
-}
-
-/* Only the first of several workers reports progress: the host knows one load. */
-static void send_all(struct model_op *op, uint64_t targets)
-{
-	static const char *const keys[] = { "_meta", "workDoneToken", "progress", NULL };
-	struct fleet *f = &op->c->fleet;
-	struct buf quiet = BUF_INIT, first = BUF_INIT;
-	write_first_params(&first, op->call);
-	splice_without(&quiet, op->call->params, keys);
-	buf_addc(&quiet, '}');
-	op->model->is_running = true;
-	for (int i = 0; i < f->n; i++)
-		if (targets & bit(i))
-			send_part(op, &f->workers[i], span_of(op->n_sent == 0 ? &first : &quiet));
-	buf_release(&first);
-	buf_release(&quiet);
-}
-
-static size_t models_at(const struct models *ms, int worker)
-{
-	size_t n = 0;
-	for (const struct model *m = ms->by_id; m; m = m->hh.next)
-		n += model_is_at(m, worker);
-	return n;
-}
-
-/* The workers for a load: those that have it already, then those with the fewest models. */
-static uint64_t choose_targets(const struct model_op *op)
-{
-	struct fleet *f = &op->c->fleet;
-	uint64_t targets = 0;
-	for (int k = 0; k < op->replicas; k++) {
-		int best = -1;
-		size_t best_n = 0;
-		for (int i = 0; i < f->n; i++) {
-			if ((targets & bit(i)) || !worker_is_ready(&f->workers[i]))
-				continue;
-			size_t n = model_is_at(op->model, i) ? 0 : 1 + models_at(&op->c->models, i);
-			if (best < 0 || n < best_n) {
-				best = i;
-				best_n = n;
-			}
-		}
-		if (best >= 0)
-			targets |= bit(best);
-	}
-	return targets;
-}
-
-static void start_load(struct model_op *op)
-{
-	struct controller *c = op->c;
-	if (fleet_is_settling(&c->fleet))
-		return;
-	uint64_t targets = choose_targets(op);
-	if (!targets && fleet_may_serve(&c->fleet))
-		return;
-	if (!targets) {
-		fleet_write_failure(&c->fleet, &op->error);
-		finish_op(op);
-		return;
-	}
-	send_all(op, targets);
-}
-
-static void cancel_waiting(struct model_op *op)
-{
-	struct queue_item *it;
-	while ((it = queue_find_model(&op->c->queue, op->model->id)) != NULL) {
-		struct fault f;
-		fault_set(&f, ERR_CANCELLED, "Model %s is being unloaded", op->model->id);
-		queue_remove(&op->c->queue, it);
-		registry_fail(op->c->registry, call_of_item(it), &f);
-	}
-}
-
-/* What was asked before the unload is served before it, unless it is forced. */
-static void start_unload(struct model_op *op)
-{
-	struct controller *c = op->c;
-	uint64_t targets = 0;
-	if (op->force)
-		cancel_waiting(op);
-	if (fleet_is_settling(&c->fleet))
-		return;
-	if (op->model->has && queue_find_model(&c->queue, op->model->id))
-		return;
-	for (int i = 0; i < c->fleet.n; i++)
-		if (model_is_at(op->model, i) && worker_is_ready(&c->fleet.workers[i]))
-			targets |= bit(i);
-	op->model->wanted = targets;
-	if (targets) {
-		send_all(op, targets);
-		return;
-	}
-	/* Nobody has it now: it only had to be forgotten. */
-	op->n_ok = op->n_sent = 1;
-	op->model->is_failed = false;
-	finish_op(op);
-}
-
 void models_advance(struct controller *c)
 {
 	struct model *m, *tmp;
@@ -364,10 +103,7 @@ void models_advance(struct controller *c)
 		if (!op || m->is_running)
 			continue;
 		size_t before = c->models.n_ops;
-		if (op->kind == OP_LOAD)
-			start_load(op);
-		else
-			start_unload(op);
+		model_op_start(op);
 		/* An op that ended at once has advanced the rest, and m may be gone. */
 		if (c->models.n_ops != before)
 			return;
@@ -443,27 +179,6 @@ void models_unload(struct controller *c, struct call *call)
 	push_op(c, op);
 }
 
-static void abandon_op(struct model_op *op)
-{
-	struct fault f;
-	fault_set(&f, ERR_CANCELLED, "the request was cancelled");
-	rpc_write_error_object(&op->error, &f);
-	finish_op(op);
-}
-
-static void cancel_parts(const struct model_op *op)
-{
-	for (int i = 0; i < op->c->fleet.n; i++) {
-		struct worker *w = &op->c->fleet.workers[i];
-		if (!op->ids[i] || !w->peer)
-			continue;
-		struct buf params = BUF_INIT;
-		buf_addf(&params, "{\"id\":%llu}", (unsigned long long)op->ids[i]);
-		peer_notify(w->peer, "$/cancelRequest", span_of(&params));
-		buf_release(&params);
-	}
-}
-
 bool models_cancel(struct controller *c, struct call *call)
 {
 	struct model *m;
@@ -474,32 +189,34 @@ bool models_cancel(struct controller *c, struct call *call)
 				goto found;
 	return false;
 found:
-	if (op->n_sent)
-		cancel_parts(op);
-	else
-		abandon_op(op);
+	model_op_cancel(op);
 	return true;
 }
 
 /* -- workers that come and go ----------------------------------------------------------- */
 
+struct reload {
+	struct model *model;
+	struct worker *worker;
+};
+
 static void on_reloaded(void *arg, const struct peer_reply *r)
 {
-	struct part *part = arg;
-	struct worker *w = part->worker;
-	struct model *m = part->model;
-	free(part);
+	struct reload *reload = arg;
+	struct worker *w = reload->worker;
+	struct model *m = reload->model;
+	free(reload);
 	if (r->outcome == PEER_LOST)
 		return;
 	if (r->outcome == PEER_RESULT) {
-		m->has |= bit(w->index);
+		m->has |= model_bit(w->index);
 	} else {
 		log_warn("worker %d did not get %s back: %.*s", w->index, m->id, (int)r->body.n,
 			r->body.at);
-		m->wanted &= ~bit(w->index);
+		m->wanted &= ~model_bit(w->index);
 		m->is_failed = !m->wanted;
 		if (m->is_failed)
-			fail_waiting(w->c, m);
+			model_fail_waiting(w->c, m);
 	}
 	if (--w->n_reloading == 0)
 		fleet_models_back(w);
@@ -510,12 +227,12 @@ void models_reload(struct controller *c, struct worker *w)
 	struct model *m;
 	w->n_reloading = 0;
 	for (m = c->models.by_id; m; m = m->hh.next) {
-		if (!(m->wanted & bit(w->index)))
+		if (!(m->wanted & model_bit(w->index)))
 			continue;
-		struct part *part = xcalloc(1, sizeof *part);
-		*part = (struct part) { NULL, m, w };
+		struct reload *reload = xcalloc(1, sizeof *reload);
+		*reload = (struct reload) { m, w };
 		w->n_reloading++;
-		peer_call(w->peer, "load_model", span_of(&m->params), on_reloaded, part);
+		peer_call(w->peer, "load_model", span_of(&m->params), on_reloaded, reload);
 	}
 	if (w->n_reloading == 0)
 		fleet_models_back(w);
@@ -525,13 +242,13 @@ void models_worker_lost(struct controller *c, struct worker *w, bool for_good)
 {
 	struct model *m, *tmp;
 	HASH_ITER (hh, c->models.by_id, m, tmp) {
-		bool was_wanted = m->wanted & bit(w->index);
-		m->has &= ~bit(w->index);
+		bool was_wanted = m->wanted & model_bit(w->index);
+		m->has &= ~model_bit(w->index);
 		if (!for_good || !was_wanted)
 			continue;
-		m->wanted &= ~bit(w->index);
+		m->wanted &= ~model_bit(w->index);
 		m->is_failed = m->wanted == 0;
 		if (m->is_failed && TAILQ_EMPTY(&m->ops))
-			fail_waiting(c, m);
+			model_fail_waiting(c, m);
 	}
 }

@@ -23,6 +23,7 @@ struct model {
 	char type[16];        /* "text" */
 	uint64_t wanted;      /* bit per worker: it should have it */
 	uint64_t has;         /* bit per worker: it has it */
+	uint64_t coming;      /* bit per worker: it is loading it for the first op */
 	bool is_failed;       /* the workers that had it are given up */
 	struct model_ops ops; /* the first one runs, or waits for its turn */
 	bool is_running;      /* the first one was sent to workers */

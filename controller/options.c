@@ -164,13 +164,22 @@ static void share_processors(struct options *o)
 	pass_on_pair(o, "threads", count);
 }
 
+/* getopt moves what is no option behind "--", so the line is cut there before. */
+static int cut_line(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--"))
+			return i;
+	return argc;
+}
+
 int options_parse(struct options *o, int argc, char **argv, struct fault *f)
 {
-	int opt, at = 0;
+	int opt, at = 0, cut = cut_line(argc, argv);
 	set_defaults(o);
 	optind = 0;
 	opterr = 0;
-	while ((opt = getopt_long(argc, argv, "v", LONG, &at)) != -1) {
+	while ((opt = getopt_long(cut, argv, "v", LONG, &at)) != -1) {
 		if (opt == '?')
 			return fault_set(f, ERR_INVALID_PARAMS,
 				"unknown option or missing value: %s", argv[optind - 1]);
@@ -179,11 +188,8 @@ int options_parse(struct options *o, int argc, char **argv, struct fault *f)
 				LONG[at].name, optarg);
 	}
 	share_processors(o);
-	/* What stands before "--" and is no option is ignored; getopt moved it to the end. */
-	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "--"))
-			for (i++; i < argc; i++)
-				options_pass_on(o, argv[i]);
+	for (int i = cut + 1; i < argc; i++)
+		options_pass_on(o, argv[i]);
 	return 0;
 }
 

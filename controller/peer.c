@@ -1,4 +1,4 @@
-/* peer.c - the pipes to one worker. Stops 8 and 18; next: worker/loop.c, and on the way
+/* peer.c - the pipes to one worker. Stops 9 and 21; next: worker/loop.c, and on the way
  * back dispatch.c and relay.c */
 #include "controller/peer.h"
 #include "controller/sink.h"

@@ -1,4 +1,4 @@
-/* queue.c - who waits and who goes next. Stop 5; next: batch.c */
+/* queue.c - who waits and who goes next. Stop 7; next: batch.c */
 #include "controller/queue.h"
 #include "protocol/err.h"
 #include "protocol/mem.h"

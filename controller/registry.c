@@ -1,4 +1,4 @@
-/* registry.c - live requests, one answer each. Stops 4 and 21; next: queue.c, and at the
+/* registry.c - live requests, one answer each. Stops 6 and 23; next: queue.c, and at the
  * end host.c */
 #include "controller/registry.h"
 #include "controller/group.h"

@@ -21,3 +21,12 @@ int route_pick(const struct route_candidate *c, size_t n)
 			best = i;
 	return (int)best;
 }
+
+size_t route_share(const struct route_candidate *c, size_t n, size_t picked, size_t n_waiting)
+{
+	size_t total = n_waiting;
+	for (size_t i = 0; i < n; i++)
+		total += c[i].outstanding;
+	size_t level = (total + n - 1) / n;
+	return level > c[picked].outstanding ? level - c[picked].outstanding : 1;
+}

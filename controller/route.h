@@ -17,4 +17,7 @@ struct route_candidate {
 
 /* Index into c, or -1 when n is 0. */
 int route_pick(const struct route_candidate *c, size_t n);
+/* How many of n_waiting calls the picked one should take, so that all candidates end up
+ * with equal work; at least 1. */
+size_t route_share(const struct route_candidate *c, size_t n, size_t picked, size_t n_waiting);
 #endif

@@ -71,6 +71,8 @@ static _Noreturn void child_run(char *const *argv, const struct pipes *p, pid_t 
 		_exit(EX_UNAVAILABLE);
 	if (dup2(p->in[0], 0) < 0 || dup2(p->out[1], 1) < 0 || dup2(p->err[1], 2) < 0)
 		_exit(EX_OSERR);
+	/* Also what our own parent left open to us without meaning to. */
+	close_range(3, ~0U, 0);
 	reset_signals();
 	execv(argv[0], argv);
 	child_fail("cannot run", argv[0]);

@@ -1,4 +1,4 @@
-/* supervise.c - the supervision table. Stop 9 when a worker dies; next: fleet.c */
+/* supervise.c - the supervision table. */
 #include "controller/supervise.h"
 #include <string.h>
 

@@ -1,0 +1,267 @@
+/* admit_model.c - a call to a model: as much of it as routing needs, then the queue.
+ * Stop 5; next: registry.c, then queue.c */
+#include "controller/admit.h"
+#include "controller/cancel.h"
+#include "controller/clock.h"
+#include "controller/dispatch.h"
+#include "controller/splice.h"
+#include "protocol/limits.h"
+#include "protocol/log.h"
+#include "protocol/mem.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* -- what routing reads ----------------------------------------------------------------- */
+
+#define CLIENT_BYTES (4 * LIMIT_STREAM_ID + 1)
+
+struct routing {
+	struct json_span model_id, primary_id, draft_id, stream_id, timeout_ms, priority, client;
+	struct json_span stream, streaming, meta, work_done;
+	char model[LIMIT_MODEL_ID + 1];
+	char beside[LIMIT_MODEL_ID + 1]; /* "" = none */
+	char stream_name[CLIENT_BYTES];  /* "" = to be made up */
+	char client_name[CLIENT_BYTES];
+	int64_t timeout;
+	enum queue_priority rank;
+	bool wants_stream;
+};
+
+static void find_members(struct json_span params, struct routing *r)
+{
+	const struct {
+		const char *name;
+		struct json_span *to;
+	} slots[] = {
+		{ "model_id", &r->model_id },
+		{ "primary_id", &r->primary_id },
+		{ "draft_id", &r->draft_id },
+		{ "stream_id", &r->stream_id },
+		{ "timeout_ms", &r->timeout_ms },
+		{ "priority", &r->priority },
+		{ "client", &r->client },
+		{ "stream", &r->stream },
+		{ "streaming", &r->streaming },
+		{ "_meta", &r->meta },
+		{ "workDoneToken", &r->work_done },
+	};
+	struct json_cursor c = json_iterate(params);
+	struct json_span key, value;
+	while (json_next_member(&c, &key, &value))
+		for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
+			/* null is the same as absent, for the params read here */
+			if (json_kind(value) != 'n' && json_str_is(key, slots[i].name))
+				*slots[i].to = value;
+}
+
+static bool read_text(struct json_span v, char *out, size_t cap)
+{
+	return !v.at || (json_copy_str(v, out, cap) && out[0]);
+}
+
+static bool read_priority(struct json_span v, enum queue_priority *out)
+{
+	static const char *const names[] = { "urgent", "default", "background" };
+	*out = QUEUE_DEFAULT;
+	if (!v.at)
+		return true;
+	for (int i = 0; i < QUEUE_N_PRIORITIES; i++) {
+		if (!json_str_is(v, names[i]))
+			continue;
+		*out = (enum queue_priority)i;
+		return true;
+	}
+	return false;
+}
+
+/* False if a member the controller needs is not what it should be. */
+static bool read_routing(const struct method *m, struct json_span params, struct routing *r)
+{
+	memset(r, 0, sizeof *r);
+	find_members(params, r);
+	struct json_span model = r->model_id.at ? r->model_id : r->primary_id;
+	struct json_span stream = r->stream.at ? r->stream : r->streaming;
+	r->wants_stream = m->cls == METHOD_STREAM;
+	bool ok = model.at && read_text(model, r->model, sizeof r->model);
+	ok = ok && read_text(r->draft_id, r->beside, sizeof r->beside);
+	ok = ok && read_text(r->stream_id, r->stream_name, sizeof r->stream_name);
+	ok = ok && read_text(r->client, r->client_name, sizeof r->client_name);
+	ok = ok && read_priority(r->priority, &r->rank);
+	if (r->timeout_ms.at)
+		ok = ok && json_get_int(r->timeout_ms, &r->timeout) && r->timeout >= 0;
+	if (stream.at && m->cls == METHOD_STREAM)
+		ok = ok && json_get_bool(stream, &r->wants_stream);
+	return ok;
+}
+
+/* -- calls to a model ------------------------------------------------------------------- */
+
+struct admission {
+	struct controller *c;
+	const struct method *method;
+	struct json_span id, params;
+	struct call_seat seat;
+	struct routing r;
+	struct buf edited; /* params with a stream_id of ours, if it came without */
+};
+
+static void on_overdue(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	struct call *call = arg;
+	cancel_overdue(call->controller, call);
+}
+
+static void set_deadline(struct controller *c, struct call *call, int64_t ms)
+{
+	struct json_span v = json_find(call->params, "timeout_ms");
+	if (ms <= 0)
+		return;
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+	call->timeout_at = (size_t)(v.at - call->params.at);
+	call->n_timeout = v.n;
+	call->deadline_us = call->arrived_us + (uint64_t)ms * 1000;
+	call->timer = evtimer_new(c->base, on_overdue, call);
+	event_add(call->timer, &tv);
+}
+
+static int refuse_unloaded(const struct admission *a, struct fault *f)
+{
+	/* A request that is wrong in itself is told so first: it will never work. */
+	if (admit_check(a->method, a->params, f) < 0)
+		return f->err;
+	fault_set(f, ERR_MODEL_NOT_LOADED, "Model not loaded: %s", a->r.model);
+	fault_add_str(f, "model_id", a->r.model);
+	return ERR_MODEL_NOT_LOADED;
+}
+
+/* Reserve the stream's name; one that is made up is put into the params, so that worker
+ * and controller speak of the same. */
+static int name_stream(struct admission *a, struct stream **out, struct fault *f)
+{
+	struct streams *ss = &a->c->streams;
+	char *name = a->r.stream_name;
+	bool is_given = *name;
+	if (!is_given)
+		stream_make_id(ss, name, sizeof a->r.stream_name);
+	*out = stream_reserve(ss, name);
+	if (!*out) {
+		fault_set(f, ERR_INVALID_PARAMS, "Stream ID '%s' is already in use", name);
+		fault_add_str(f, "path", "stream_id");
+		return ERR_INVALID_PARAMS;
+	}
+	if (!is_given) {
+		struct buf quoted = BUF_INIT;
+		jout_cstr(&quoted, name);
+		splice_set(&a->edited, a->params, "stream_id",
+			(struct json_span) { quoted.data, quoted.n_bytes });
+		buf_release(&quoted);
+		a->params = (struct json_span) { a->edited.data, a->edited.n_bytes };
+	}
+	return 0;
+}
+
+static int check_admission(struct admission *a, struct stream **stream, struct fault *f)
+{
+	const struct method *m = a->method;
+	if (m->refused)
+		return fault_set(f, ERR_INVALID_PARAMS, "%s", m->refused);
+	if (!read_routing(m, a->params, &a->r)) {
+		if (admit_check(m, a->params, f) == 0)
+			fault_set(f, ERR_INVALID_PARAMS, "%s needs a model_id", m->name);
+		return f->err;
+	}
+	const struct model *model = models_find(&a->c->models, a->r.model);
+	if (!model || (!model_is_expected(model) && !model->is_failed))
+		return refuse_unloaded(a, f);
+	return m->cls == METHOD_STREAM ? name_stream(a, stream, f) : 0;
+}
+
+static void overload(struct controller *c, struct call *call, uint64_t now)
+{
+	struct fault f;
+	c->metrics.counts[METRICS_OVERLOADS]++;
+	fault_set(&f, ERR_OVERLOADED, "Overloaded: %zu requests of %zu bytes are waiting",
+		c->queue.n_calls, c->queue.n_bytes);
+	fault_add_int(&f, "depth", (int64_t)c->queue.n_calls);
+	fault_add_int(&f, "retry_after_ms", queue_retry_after_ms(&c->queue, now));
+	registry_fail(c->registry, call, &f);
+}
+
+static void enqueue(struct admission *a, struct call *call)
+{
+	struct controller *c = a->c;
+	const struct routing *r = &a->r;
+	bool reports = r->meta.at || r->work_done.at;
+	struct queue_place place = {
+		.method_name = call->method->name,
+		.method = call->method,
+		.model = r->model,
+		.beside = r->beside[0] ? r->beside : NULL,
+		.client = r->client_name,
+		.priority = r->rank,
+		/* What is answered late or reports progress travels alone. */
+		.gathers = call->method->batch_name && !reports &&
+			   (r->wants_stream || call->method->cls != METHOD_STREAM),
+	};
+	call->waiting.n_bytes = call->params.n;
+	if (queue_push(&c->queue, &place, &call->waiting, call->arrived_us) < 0) {
+		overload(c, call, call->arrived_us);
+		return;
+	}
+	call->owner = CALL_QUEUED;
+	log_trace("queue", "#%llu waits for %s, %zu waiting", (unsigned long long)call->number,
+		r->model, c->queue.n_calls);
+	dispatch_soon(c);
+}
+
+/* A model whose workers were all given up: say what became of them. */
+static void fail_lost_model(struct controller *c, struct call *call)
+{
+	struct buf error = BUF_INIT;
+	fleet_write_failure(&c->fleet, &error);
+	registry_finish(
+		c->registry, call, ANSWER_ERROR, (struct json_span) { error.data, error.n_bytes });
+	buf_release(&error);
+}
+
+static void admit_checked(struct admission *a, struct stream *stream)
+{
+	struct controller *c = a->c;
+	struct call *call = registry_admit(c->registry,
+		&(struct call_seed) { a->method, a->id, a->params, a->seat, clock_us() });
+	call->controller = c;
+	call->wants_stream = a->r.wants_stream;
+	call->stream = stream;
+	if (stream) {
+		stream->arrived_us = call->arrived_us;
+		stream_own(&c->streams, stream, call, call->id);
+	}
+	set_deadline(c, call, a->r.timeout);
+	const struct model *model = models_find(&c->models, a->r.model);
+	if (model->is_failed && !model_is_expected(model))
+		fail_lost_model(c, call);
+	else
+		enqueue(a, call);
+}
+
+void admit_model_call(struct controller *c, const struct method *m, struct json_span id,
+	struct json_span params, struct call_seat seat)
+{
+	struct admission *a = xcalloc(1, sizeof *a);
+	struct stream *stream = NULL;
+	struct fault f = { 0 };
+	a->c = c;
+	a->method = m;
+	a->id = id;
+	a->params = params;
+	a->seat = seat;
+	if (check_admission(a, &stream, &f) == 0) {
+		admit_checked(a, stream);
+	} else {
+		metrics_answered(&c->metrics, m->name, err_info(f.err)->code);
+		registry_refuse(c->registry, id, seat, &f);
+	}
+	buf_release(&a->edited);
+	free(a);
+}

@@ -1,0 +1,296 @@
+/* model_op.c - loading and unloading on several workers as one call. */
+#include "controller/model_op.h"
+#include "controller/dispatch.h"
+#include "controller/splice.h"
+#include "protocol/log.h"
+#include "protocol/mem.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* One worker's share. */
+struct part {
+	struct model_op *op;
+	struct worker *worker;
+};
+
+static struct json_span span_of(const struct buf *b)
+{
+	return (struct json_span) { b->data, b->n_bytes };
+}
+
+/* -- the end of an op ------------------------------------------------------------------- */
+
+static void answer_op(struct model_op *op)
+{
+	struct controller *c = op->c;
+	if (op->n_ok == 0) {
+		registry_finish(c->registry, op->call, ANSWER_ERROR, span_of(&op->error));
+		return;
+	}
+	if (op->kind == OP_UNLOAD) {
+		if (!op->result.n_bytes)
+			buf_adds(&op->result, "{\"success\":true}");
+		registry_finish(c->registry, op->call, ANSWER_RESULT, span_of(&op->result));
+		return;
+	}
+	struct buf replicas = BUF_INIT, merged = BUF_INIT;
+	jout_int(&replicas, (int64_t)op->n_ok);
+	splice_set(&merged, span_of(&op->result), "replicas", span_of(&replicas));
+	registry_finish(c->registry, op->call, ANSWER_RESULT, span_of(&merged));
+	buf_release(&replicas);
+	buf_release(&merged);
+}
+
+static void finish_op(struct model_op *op)
+{
+	struct controller *c = op->c;
+	struct model *m = op->model;
+	TAILQ_REMOVE(&m->ops, op, next);
+	if (op->n_sent)
+		m->is_running = false;
+	m->coming = 0;
+	c->models.n_ops--;
+	if (op->n_ok < op->n_sent && op->n_ok > 0)
+		log_warn("%s: %zu of %zu workers failed: %s", m->id, op->n_sent - op->n_ok,
+			op->n_sent, buf_cstr(&op->error));
+	answer_op(op);
+	if (!model_is_expected(m) && TAILQ_EMPTY(&m->ops)) {
+		model_fail_waiting(c, m);
+		if (!m->is_failed)
+			model_free(&c->models, m);
+	}
+	buf_release(&op->result);
+	buf_release(&op->error);
+	free(op);
+	models_advance(c);
+	dispatch_soon(c);
+}
+
+static void note_failure(struct model_op *op, struct worker *w, const struct peer_reply *r)
+{
+	if (op->error.n_bytes)
+		return;
+	if (r->outcome == PEER_LOST)
+		worker_write_crash(w, op->kind == OP_LOAD ? "load" : "unload", -1, &op->error);
+	else
+		buf_add(&op->error, r->body.at, r->body.n);
+}
+
+static void note_result(struct model_op *op, struct worker *w, const struct peer_reply *r)
+{
+	struct model *m = op->model;
+	if (op->n_ok++ == 0 && r->outcome == PEER_RESULT)
+		buf_add(&op->result, r->body.at, r->body.n);
+	if (op->kind == OP_UNLOAD) {
+		m->has &= ~model_bit(w->index);
+		m->wanted &= ~model_bit(w->index);
+		return;
+	}
+	bool is_vision = false;
+	json_get_bool(json_find(r->body, "is_vision_model"), &is_vision);
+	strncpy(m->type, is_vision ? "vision" : "text", sizeof m->type - 1);
+	m->has |= model_bit(w->index);
+	m->wanted |= model_bit(w->index);
+	m->is_failed = false;
+}
+
+/* What a worker started again must repeat. The tokens of progress were this call's own. */
+static void remember_params(struct model *m, struct json_span params)
+{
+	static const char *const keys[] = { "_meta", "workDoneToken", "progress", NULL };
+	buf_clear(&m->params);
+	splice_without(&m->params, params, keys);
+	buf_addc(&m->params, '}');
+}
+
+static void on_part(void *arg, const struct peer_reply *r)
+{
+	struct part *part = arg;
+	struct model_op *op = part->op;
+	/* A worker that died has unloaded it, too. */
+	if (r->outcome == PEER_RESULT || (r->outcome == PEER_LOST && op->kind == OP_UNLOAD))
+		note_result(op, part->worker, r);
+	else
+		note_failure(op, part->worker, r);
+	/* A load that failed leaves what was there before: the worker's old model, if any. */
+	if (r->outcome == PEER_ERROR && op->kind == OP_LOAD &&
+		!model_is_at(op->model, part->worker->index))
+		op->model->wanted &= ~model_bit(part->worker->index);
+	free(part);
+	if (--op->n_left > 0)
+		return;
+	if (op->kind == OP_LOAD && op->n_ok > 0)
+		remember_params(op->model, op->call->params);
+	finish_op(op);
+}
+
+/* -- starting an op --------------------------------------------------------------------- */
+
+static void send_part(struct model_op *op, struct worker *w, struct json_span params)
+{
+	struct part *part = xcalloc(1, sizeof *part);
+	*part = (struct part) { op, w };
+	op->n_sent++;
+	op->n_left++;
+	op->ids[w->index] = peer_call(w->peer, op->kind == OP_LOAD ? "load_model" : "unload_model",
+		params, on_part, part);
+}
+
+/* `progress: true` asks for notifications with the request's id as token. Worker and host
+ * know the request by different ids, so the token is put in here. */
+static void write_first_params(struct buf *out, const struct call *call)
+{
+	static const char *const keys[] = { "_meta", "progress", NULL };
+	struct json_span meta = json_find(call->params, "_meta");
+	bool wanted = false;
+	json_get_bool(json_find(call->params, "progress"), &wanted);
+	if (!wanted || !call->id.at || json_find(meta, "progressToken").at) {
+		buf_add(out, call->params.at, call->params.n);
+		return;
+	}
+	splice_without(out, call->params, keys);
+	jout_key(out, "_meta");
+	buf_adds(out, "{\"progressToken\":");
+	buf_add(out, call->id.at, call->id.n);
+	buf_adds(out, "}}");
+}
+
+/* Only the first of several workers reports progress: the host knows one load. */
+static void send_all(struct model_op *op, uint64_t targets)
+{
+	static const char *const keys[] = { "_meta", "workDoneToken", "progress", NULL };
+	struct fleet *f = &op->c->fleet;
+	struct buf quiet = BUF_INIT, first = BUF_INIT;
+	write_first_params(&first, op->call);
+	splice_without(&quiet, op->call->params, keys);
+	buf_addc(&quiet, '}');
+	op->model->is_running = true;
+	op->model->coming = op->kind == OP_LOAD ? targets : 0;
+	for (int i = 0; i < f->n; i++)
+		if (targets & model_bit(i))
+			send_part(op, &f->workers[i], span_of(op->n_sent == 0 ? &first : &quiet));
+	buf_release(&first);
+	buf_release(&quiet);
+}
+
+static size_t models_at(const struct models *ms, int worker)
+{
+	size_t n = 0;
+	for (const struct model *m = ms->by_id; m; m = m->hh.next)
+		n += ((m->has | m->coming) & model_bit(worker)) != 0;
+	return n;
+}
+
+/* The workers for a load: those that have it already, then those with the fewest models. */
+static uint64_t choose_targets(const struct model_op *op)
+{
+	struct fleet *f = &op->c->fleet;
+	uint64_t targets = 0;
+	for (int k = 0; k < op->replicas; k++) {
+		int best = -1;
+		size_t best_n = 0;
+		for (int i = 0; i < f->n; i++) {
+			if ((targets & model_bit(i)) || !worker_is_ready(&f->workers[i]))
+				continue;
+			size_t n = model_is_at(op->model, i) ? 0 : 1 + models_at(&op->c->models, i);
+			if (best < 0 || n < best_n) {
+				best = i;
+				best_n = n;
+			}
+		}
+		if (best >= 0)
+			targets |= model_bit(best);
+	}
+	return targets;
+}
+
+static void start_load(struct model_op *op)
+{
+	struct controller *c = op->c;
+	if (fleet_is_settling(&c->fleet))
+		return;
+	uint64_t targets = choose_targets(op);
+	if (!targets && fleet_may_serve(&c->fleet))
+		return;
+	if (!targets) {
+		fleet_write_failure(&c->fleet, &op->error);
+		finish_op(op);
+		return;
+	}
+	send_all(op, targets);
+}
+
+static void cancel_waiting(struct model_op *op)
+{
+	struct queue_item *it;
+	while ((it = queue_find_model(&op->c->queue, op->model->id)) != NULL) {
+		struct fault f;
+		fault_set(&f, ERR_CANCELLED, "Model %s is being unloaded", op->model->id);
+		queue_remove(&op->c->queue, it);
+		registry_fail(op->c->registry, call_of_item(it), &f);
+	}
+}
+
+/* What was asked before the unload is served before it, unless it is forced. */
+static void start_unload(struct model_op *op)
+{
+	struct controller *c = op->c;
+	uint64_t targets = 0;
+	if (op->force)
+		cancel_waiting(op);
+	if (fleet_is_settling(&c->fleet))
+		return;
+	if (op->model->has && queue_find_model(&c->queue, op->model->id))
+		return;
+	for (int i = 0; i < c->fleet.n; i++)
+		if (model_is_at(op->model, i) && worker_is_ready(&c->fleet.workers[i]))
+			targets |= model_bit(i);
+	op->model->wanted = targets;
+	if (targets) {
+		send_all(op, targets);
+		return;
+	}
+	/* Nobody has it now: it only had to be forgotten. */
+	op->n_ok = op->n_sent = 1;
+	op->model->is_failed = false;
+	finish_op(op);
+}
+
+void model_op_start(struct model_op *op)
+{
+	if (op->kind == OP_LOAD)
+		start_load(op);
+	else
+		start_unload(op);
+}
+
+/* -- giving up -------------------------------------------------------------------------- */
+
+static void abandon(struct model_op *op)
+{
+	struct fault f;
+	fault_set(&f, ERR_CANCELLED, "the request was cancelled");
+	rpc_write_error_object(&op->error, &f);
+	finish_op(op);
+}
+
+static void cancel_parts(const struct model_op *op)
+{
+	for (int i = 0; i < op->c->fleet.n; i++) {
+		struct worker *w = &op->c->fleet.workers[i];
+		if (!op->ids[i] || !w->peer)
+			continue;
+		struct buf params = BUF_INIT;
+		buf_addf(&params, "{\"id\":%llu}", (unsigned long long)op->ids[i]);
+		peer_notify(w->peer, "$/cancelRequest", span_of(&params));
+		buf_release(&params);
+	}
+}
+
+void model_op_cancel(struct model_op *op)
+{
+	if (op->n_sent)
+		cancel_parts(op);
+	else
+		abandon(op);
+}
