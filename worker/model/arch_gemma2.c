@@ -21,6 +21,7 @@ void gemma_configure_scales(
 	double query_scalar = config_num_or(c, "query_pre_attn_scalar", 256);
 	float softcap = (float)cap(c, "attn_logit_softcapping", attn_softcap);
 
+	d->norm_offset = (float)config_num_or(c, "norm_weight_offset", 1);
 	d->embedding.scale = sqrtf((float)d->dim);
 	d->head.softcap = (float)cap(c, "final_logit_softcapping", logit_softcap);
 	d->qkv_bias = d->o_bias = decoder_bias(c, "attention_bias", false);
@@ -50,14 +51,14 @@ static struct norm_weight gemma_norm(
 	struct norm_weight norm =
 		weights_rms_norm(w, n, d->norm_eps, "model.layers.%zu.%s", i, name);
 
-	norm.offset = 1;
+	norm.offset = d->norm_offset;
 	return norm;
 }
 
 void gemma_bind(struct decoder *d, struct weights *w, bool with_qk_norm)
 {
 	decoder_bind_ends(d, w);
-	d->final_norm.offset = 1;
+	d->final_norm.offset = d->norm_offset;
 	for (size_t i = 0; i < d->n_layers; i++) {
 		struct layer *l = &d->layers[i];
 		decoder_bind_attention(d, w, i);

@@ -34,6 +34,7 @@ struct decoder {
 	enum routing routing;
 	float expert_limit; /* ACTIVATION_CLAMPED_SWIGLU */
 	float norm_eps;
+	float norm_offset; /* Gemma: added to a norm's weight; 0 where the file has added it */
 	enum activation activation;
 	float residual_scale; /* of a branch as it joins the residual */
 	bool tied;            /* the output matrix is the embedding */

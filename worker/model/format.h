@@ -29,5 +29,5 @@ struct format {
 
 void model_files_close(struct model_files *m); /* of a half-opened one too */
 
-extern const struct format FORMAT_HF_FOLDER;
+extern const struct format FORMAT_HF_FOLDER, FORMAT_GGUF;
 #endif

@@ -31,6 +31,7 @@ static const struct arch *const ARCHES[] = {
 	&ARCH_STABLELM,
 };
 static const struct format *const FORMATS[] = {
+	&FORMAT_GGUF,
 	&FORMAT_HF_FOLDER,
 };
 
