@@ -90,13 +90,16 @@ $B/bin/tandem: LIBS := $(LIBS_CONTROLLER)
 $B/bin/tandem-worker: $(call objs,worker) $(WORKER) $(KERNELS) $(PROTOCOL)
 $B/bin/tandem-worker: LIBS := $(LIBS_WORKER)
 
+# test_allocations.c counts what our own objects ask for.
+COUNT_ALLOCATIONS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray
+
 # A suite links only the layers it may use, so a wrong dependency fails to link.
 $B/bin/test_protocol: $(call objs,tests/protocol) $(PROTOCOL)
 $B/bin/test_protocol: LIBS := -lcriterion $(LIBS_PROTOCOL)
 $B/bin/test_kernels: $(call objs,tests/kernels) $(KERNELS)
 $B/bin/test_kernels: LIBS := -lcriterion $(LIBS_KERNELS)
 $B/bin/test_worker: $(call objs,tests/worker) $(WORKER) $(KERNELS) $(PROTOCOL)
-$B/bin/test_worker: LIBS := -lcriterion $(LIBS_WORKER)
+$B/bin/test_worker: LIBS := -lcriterion $(LIBS_WORKER) $(COUNT_ALLOCATIONS)
 $B/bin/test_controller: $(call objs,tests/controller) $(CONTROLLER) $(PROTOCOL)
 $B/bin/test_controller: LIBS := -lcriterion $(LIBS_CONTROLLER)
 SUITES := $(addprefix $B/bin/test_,protocol kernels worker controller)

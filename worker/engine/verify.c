@@ -10,8 +10,12 @@ static size_t n_rows(const struct sequence *s)
 static void note_draft(struct sequence *s, struct sampler *sampler, const float *logits, int32_t id)
 {
 	struct verify *v = &s->verify;
+	const struct sampled *chosen = &v->verdicts[v->n_verdicts - 1];
 	bool wanted = s->sampling.logprobs || s->sampling.top_logprobs > 0;
-	v->draft_logprobs[v->n_judged++] = wanted ? sampler_logprob(sampler, logits, id) : NAN;
+	float logprob = chosen->logprob;
+	if (chosen->id != id)
+		logprob = wanted ? sampler_logprob(sampler, logits, id) : NAN;
+	v->draft_logprobs[v->n_judged++] = logprob;
 }
 
 static enum verify_state judge_one(struct sequence *s, struct sampler *sampler, const float *logits)
