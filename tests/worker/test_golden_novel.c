@@ -103,20 +103,42 @@ static void check_prompt(struct fixture *x, struct json_span prompt)
 	free(logits);
 }
 
-Test(golden_novel, five_prompts_give_the_references_ids_logprobs_and_greedy_texts, .timeout = 120)
+static void check_model(const char *model, const char *golden)
 {
 	struct mapped_file m;
-	struct json_span all = open_json(&m, "tests/data/novel/novel-7m.json"), prompt;
+	struct json_span all = open_json(&m, golden), prompt;
 	struct json_cursor at = json_iterate(json_find(all, "prompts"));
 	struct fixture x;
 	size_t n = 0;
 
-	fixture_open(&x, MODEL, 2, 64);
+	fixture_open(&x, model, 2, 64);
 	for (; json_next_element(&at, &prompt); n++)
 		check_prompt(&x, prompt);
 	cr_assert_eq(n, 5);
 	fixture_close(&x);
 	mapped_file_close(&m);
+}
+
+Test(golden_novel, five_prompts_give_the_references_ids_logprobs_and_greedy_texts, .timeout = 120)
+{
+	check_model(MODEL, "tests/data/novel/novel-7m.json");
+}
+
+Test(golden_novel, its_smaller_sibling_too, .timeout = 120)
+{
+	if (access("../shared/models/novel-1m", R_OK) != 0)
+		cr_skip_test("../shared/models is not there");
+	check_model("../shared/models/novel-1m", "../shared/golden/novel/novel-1m.json");
+}
+
+Test(golden_novel, mlx_quantized_in_4_and_8_bits_too, .timeout = 240)
+{
+	if (access("../shared/models/novel-7m-mlx-4bit", R_OK) != 0)
+		cr_skip_test("../shared/models is not there");
+	check_model("../shared/models/novel-7m-mlx-4bit",
+		"../shared/golden/novel/novel-7m-mlx-4bit.json");
+	check_model("../shared/models/novel-7m-mlx-8bit",
+		"../shared/golden/novel/novel-7m-mlx-8bit.json");
 }
 
 /* Mean negative log-likelihood of every token but the first of each window. */
@@ -157,17 +179,32 @@ static double perplexity(struct fixture *x)
 	return exp(nll / (double)n);
 }
 
-Test(golden_novel, perplexity_of_the_held_out_text_is_the_references, .timeout = 300)
+static void check_perplexity(const char *model, const char *golden, double tolerance)
 {
 	struct mapped_file m;
-	struct json_span all = open_json(&m, "tests/data/novel/novel-7m.json");
+	struct json_span all = open_json(&m, golden);
 	struct fixture x;
 	double want;
 
 	cr_assert(json_get_num(json_find(json_find(all, "perplexity"), "ppl"), &want));
-	fixture_open(&x, MODEL, 2, WINDOW);
+	fixture_open(&x, model, 2, WINDOW);
 	double have = perplexity(&x);
-	cr_assert(fabs(have - want) <= 0.01, "perplexity %f, not %f", have, want);
+	cr_assert(fabs(have - want) <= tolerance, "%s: perplexity %f, not %f", model, have, want);
 	fixture_close(&x);
 	mapped_file_close(&m);
+}
+
+Test(golden_novel, perplexity_of_the_held_out_text_is_the_references, .timeout = 300)
+{
+	check_perplexity(MODEL, "tests/data/novel/novel-7m.json", 0.01);
+}
+
+Test(golden_novel, perplexity_of_mlx_models_is_that_of_their_dequantized_weights, .timeout = 600)
+{
+	if (access("../shared/models/novel-7m-mlx-4bit", R_OK) != 0)
+		cr_skip_test("../shared/models is not there");
+	check_perplexity("../shared/models/novel-7m-mlx-4bit",
+		"../shared/golden/novel/novel-7m-mlx-4bit.json", 0.01);
+	check_perplexity("../shared/models/novel-7m-mlx-8bit",
+		"../shared/golden/novel/novel-7m-mlx-8bit.json", 0.01);
 }

@@ -27,7 +27,7 @@ static void bind_layer(struct decoder *d, struct weights *w, size_t i)
 	struct matrix qkv = weights_matrix(
 		w, 3 * q, dim, d->qkv_bias, "gpt_neox.layers.%zu.attention.query_key_value", i);
 
-	if (qkv.data) {
+	if (qkv.w.data) {
 		l->q = weights_pick_part(w, &qkv, d->n_heads, 3, 0);
 		l->k = weights_pick_part(w, &qkv, d->n_heads, 3, 1);
 		l->v = weights_pick_part(w, &qkv, d->n_heads, 3, 2);

@@ -29,29 +29,77 @@ static void configure(struct decoder *d, struct config *c)
 	d->routing = ROUTE_SOFTMAX_TOP;
 }
 
-/* Gate and up are interleaved column by column, and matrices are stored turned round. */
-static void bind_experts(struct decoder *d, struct weights *w, size_t i)
+/* What the two forms of the experts share: biases, gate and up interleaved. */
+struct expert_biases {
+	const float *both, *down; /* [n_experts][2 * expert_dim], [n_experts][dim] */
+};
+
+static void bind_biases(struct decoder *d, struct weights *w, size_t i, struct expert_biases *b)
+{
+	b->both = weights_table(w, d->n_experts, 2 * d->expert_dim,
+		"model.layers.%zu.mlp.experts.gate_up_proj_bias", i);
+	b->down = weights_table(
+		w, d->n_experts, d->dim, "model.layers.%zu.mlp.experts.down_proj_bias", i);
+}
+
+static void set_biases(struct decoder *d, struct weights *w, const struct expert_biases *b,
+	struct ffn *f, size_t e)
+{
+	size_t n = 2 * d->expert_dim;
+
+	f->gate.bias = weights_comb(w, b->both, n, &(struct columns) { e, 0, 2 });
+	f->up.bias = weights_comb(w, b->both, n, &(struct columns) { e, 1, 2 });
+	f->down.bias = b->down + e * d->dim;
+}
+
+/* Unquantized: matrices are stored turned round, gate and up interleaved by column. */
+static void bind_plain(struct decoder *d, struct weights *w, size_t i)
 {
 	const size_t n = d->n_experts, wide = d->expert_dim, dim = d->dim;
-	struct experts *x = &d->layers[i].experts;
 	const struct tensor *both = weights_blocks(
 		w, (size_t[]) { n, dim, 2 * wide }, "model.layers.%zu.mlp.experts.gate_up_proj", i);
 	const struct tensor *down = weights_blocks(
 		w, (size_t[]) { n, wide, dim }, "model.layers.%zu.mlp.experts.down_proj", i);
-	const float *both_bias =
-		weights_table(w, n, 2 * wide, "model.layers.%zu.mlp.experts.gate_up_proj_bias", i);
-	const float *down_bias =
-		weights_table(w, n, dim, "model.layers.%zu.mlp.experts.down_proj_bias", i);
 
 	for (size_t e = 0; e < n && w->rc == 0; e++) {
-		struct ffn *f = &x->experts[e];
-		f->limit = d->expert_limit;
+		struct ffn *f = &d->layers[i].experts.experts[e];
 		f->gate = weights_turn(w, both, &(struct columns) { e, 0, 2 });
 		f->up = weights_turn(w, both, &(struct columns) { e, 1, 2 });
 		f->down = weights_turn(w, down, &(struct columns) { e, 0, 1 });
-		f->gate.bias = weights_comb(w, both_bias, 2 * wide, &(struct columns) { e, 0, 2 });
-		f->up.bias = weights_comb(w, both_bias, 2 * wide, &(struct columns) { e, 1, 2 });
-		f->down.bias = down_bias + e * dim;
+	}
+}
+
+/* As published: MXFP4, a row per output, gate and up interleaved by row. */
+static void bind_mxfp4(struct decoder *d, struct weights *w, size_t i)
+{
+	const size_t n = d->n_experts, wide = d->expert_dim, dim = d->dim;
+	struct matrix both = weights_mxfp4(w, n * 2 * wide, dim, (size_t[]) { n, 2 * wide },
+		"model.layers.%zu.mlp.experts.gate_up_proj", i);
+	struct matrix down = weights_mxfp4(w, n * dim, wide, (size_t[]) { n, dim },
+		"model.layers.%zu.mlp.experts.down_proj", i);
+
+	for (size_t e = 0; e < n && w->rc == 0; e++) {
+		struct ffn *f = &d->layers[i].experts.experts[e];
+		struct matrix mine = matrix_rows(&both, e * 2 * wide, 2 * wide);
+		f->gate = weights_pick_part(w, &mine, wide, 2, 0);
+		f->up = weights_pick_part(w, &mine, wide, 2, 1);
+		f->down = matrix_rows(&down, e * dim, dim);
+	}
+}
+
+static void bind_experts(struct decoder *d, struct weights *w, size_t i)
+{
+	struct expert_biases b;
+
+	bind_biases(d, w, i, &b);
+	if (weights_has(w, "model.layers.%zu.mlp.experts.gate_up_proj_blocks", i))
+		bind_mxfp4(d, w, i);
+	else
+		bind_plain(d, w, i);
+	for (size_t e = 0; e < d->n_experts && w->rc == 0; e++) {
+		struct ffn *f = &d->layers[i].experts.experts[e];
+		f->limit = d->expert_limit;
+		set_biases(d, w, &b, f, e);
 	}
 }
 

@@ -10,7 +10,7 @@
  * mark, never on the other rows or on the number of threads. */
 #ifndef WORKER_MODEL_BACKEND_H
 #define WORKER_MODEL_BACKEND_H
-#include "kernels/dtype.h"
+#include "kernels/weight.h"
 #include "protocol/err.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,21 +21,11 @@ struct decoder;
 struct pool;
 struct step; /* one backend's scratch and the rows of the step in flight */
 
-/* MLX: w = scale * q + bias, q of `bits` bits packed low bits first along a row. */
-struct affine {
-	size_t bits, group;          /* inputs that share a scale */
-	const void *scales, *biases; /* [n_out][n_in / group] */
-	enum dtype type;             /* of scales and biases */
-};
-
-/* y = W x + bias. Borrowed from the weights; slices of a fused matrix are views. */
+/* y = W x + bias, W in any stored format. Borrowed from the weights; slices of a fused matrix
+ * are views. */
 struct matrix {
-	enum dtype dtype;
-	size_t n_out, n_in;
-	const void *data; /* [n_out] rows of n_in, row_bytes apart; NULL = no such matrix */
-	size_t row_bytes;
-	struct affine affine; /* DTYPE_AFFINE */
-	const float *bias;    /* [n_out], or NULL */
+	struct weight w;   /* w.data NULL = no such matrix */
+	const float *bias; /* [n_out], or NULL */
 };
 
 enum norm_kind { NORM_RMS, NORM_LAYER };

@@ -113,14 +113,14 @@ static void embed_rows(struct step *s, void *arg, size_t begin_row, size_t end)
 
 	for (size_t r = begin_row; r < end; r++) {
 		float *out = s->acts[j->out] + r * dim;
-		cpu_widen_row(&s->k, &e->tokens, (size_t)s->rows[r].token, out);
+		weight_row(&s->k, &e->tokens.w, (size_t)s->rows[r].token, out);
 		if (e->scale != 1)
 			s->k.scale(out, out, e->scale, dim);
-		if (!e->positions.data)
+		if (!e->positions.w.data)
 			continue;
 		/* gathered is free until the head: a place for the position's vector. */
 		float *pos = s->gathered + r * s->d->dim;
-		cpu_widen_row(&s->k, &e->positions, (size_t)s->rows[r].pos, pos);
+		weight_row(&s->k, &e->positions.w, (size_t)s->rows[r].pos, pos);
 		s->k.add(out, out, pos, dim);
 	}
 }
@@ -244,8 +244,8 @@ static void add(struct step *s, enum act io, enum act in, float scale)
 static void finish_logits(struct step *s, void *arg, size_t begin_row, size_t end)
 {
 	const struct lm_head *h = arg;
-	size_t n = (end - begin_row) * h->matrix.n_out;
-	float *out = s->logits + begin_row * h->matrix.n_out;
+	size_t n = (end - begin_row) * h->matrix.w.n_out;
+	float *out = s->logits + begin_row * h->matrix.w.n_out;
 
 	if (h->scale != 1)
 		s->k.scale(out, out, h->scale, n);
@@ -264,7 +264,7 @@ static void logits(struct step *s, enum act in, const struct lm_head *h)
 		.x_stride = dim,
 		.n_rows = s->n_wanted,
 		.out = s->logits,
-		.out_stride = h->matrix.n_out,
+		.out_stride = h->matrix.w.n_out,
 	};
 	struct lm_head head = *h;
 
@@ -276,7 +276,7 @@ static void logits(struct step *s, enum act in, const struct lm_head *h)
 				dim * sizeof(float));
 	cpu_multiply(s, &p, 1);
 	if (h->scale != 1 || h->softcap > 0)
-		cpu_each_rows(s, finish_logits, &head, s->n_wanted, h->matrix.n_out);
+		cpu_each_rows(s, finish_logits, &head, s->n_wanted, h->matrix.w.n_out);
 }
 
 const struct backend BACKEND_CPU = {

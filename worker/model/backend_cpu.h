@@ -73,21 +73,19 @@ struct product {
 	size_t out_stride;
 };
 
+/* Every matrix a step multiplies with but the head. */
+void cpu_each_matrix(struct step *s, void (*fn)(struct step *s, const struct matrix *m));
 struct step *cpu_step_new(
 	const struct decoder *d, size_t max_rows, struct pool *pool, struct fault *f);
 void cpu_step_free(struct step *s);
 
 /* At most CPU_PRODUCTS_MAX products as one job of the pool. */
 void cpu_multiply(struct step *s, const struct product *p, size_t n);
-/* Floats of scratch a thread needs for a product of this depth. */
-size_t cpu_multiply_scratch(size_t n_in);
+/* Floats of scratch a thread needs for products with this matrix. */
+size_t cpu_multiply_scratch(const struct matrix *m);
 /* May prompt rows meet this matrix in OpenBLAS? Tried once per shape by cpu_try_panels. */
 bool cpu_takes_panels(const struct step *s, const struct matrix *m);
 void cpu_try_panels(struct step *s, const struct matrix *m);
-/* Is there a way to compute with this type? */
-bool cpu_can_multiply(enum dtype t);
-/* One row of a matrix as float32. */
-void cpu_widen_row(const struct kernels *k, const struct matrix *m, size_t row, float *out);
 
 void cpu_attend(struct step *s, const struct attention *a);
 size_t cpu_attend_scratch(const struct decoder *d);

@@ -40,9 +40,9 @@ static void clamped_swiglu(const struct kernels *k, float *out, const float *gat
 static void activate(struct step *s, void *arg, size_t begin, size_t end)
 {
 	const struct ffn *w = ((const struct ffn_job *)arg)->w;
-	size_t width = w->up.n_out, n = (end - begin) * width;
+	size_t width = w->up.w.n_out, n = (end - begin) * width;
 	float *up = s->hidden + begin * width;
-	bool gated = w->gate.data != NULL;
+	bool gated = w->gate.w.data != NULL;
 	const float *gate = gated ? s->gate + begin * width : up;
 	const float *factor = gated ? up : NULL;
 
@@ -60,7 +60,7 @@ static void activate(struct step *s, void *arg, size_t begin, size_t end)
 
 static void run_ffn(struct step *s, struct ffn_job *j)
 {
-	size_t dim = s->d->dim, width = j->w->up.n_out;
+	size_t dim = s->d->dim, width = j->w->up.w.n_out;
 	const struct product up = {
 		.matrix = &j->w->up,
 		.x = j->x,
@@ -74,7 +74,7 @@ static void run_ffn(struct step *s, struct ffn_job *j)
 
 	both[1].matrix = &j->w->gate;
 	both[1].out = s->gate;
-	cpu_multiply(s, both, j->w->gate.data ? 2 : 1);
+	cpu_multiply(s, both, j->w->gate.w.data ? 2 : 1);
 	cpu_each_rows(s, activate, j, j->n_rows, 4 * width);
 	down.matrix = &j->w->down;
 	down.x = s->hidden;

@@ -10,26 +10,19 @@
 /* A chunk below this many multiply-adds is not worth handing to another thread. */
 #define CHUNK_WORK ((size_t)1 << 17)
 
-bool cpu_can_multiply(enum dtype t)
+static bool is_plain(const struct weight *w)
 {
-	return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16;
+	return w->type <= DTYPE_BF16;
 }
 
-size_t cpu_multiply_scratch(size_t n_in)
+/* Prompt rows meet quantized weights widened, a block of outputs at a time. */
+size_t cpu_multiply_scratch(const struct matrix *m)
 {
-	return gemm_scratch(n_in);
-}
+	size_t panels = gemm_scratch(m->w.n_in), own = weight_scratch(&m->w);
 
-void cpu_widen_row(const struct kernels *k, const struct matrix *m, size_t row, float *out)
-{
-	const uint8_t *data = (const uint8_t *)m->data + row * m->row_bytes;
-
-	if (m->dtype == DTYPE_F32)
-		memcpy(out, data, m->n_in * sizeof *out);
-	else if (m->dtype == DTYPE_F16)
-		k->f32_from_f16(out, data, m->n_in);
-	else
-		k->f32_from_bf16(out, data, m->n_in);
+	if (!is_plain(&m->w))
+		panels += GEMM_OUTS * m->w.n_in;
+	return panels > own ? panels : own;
 }
 
 /* One product's rows of one kind. */
@@ -46,14 +39,26 @@ struct mul_job {
 	size_t n_parts, n_chunks;
 };
 
-static void multiply_own(const struct kernels *k, const struct matrix *m, const struct mul *a)
+static void multiply_panels(
+	const struct kernels *k, const struct weight *w, const struct mul *whole, float *scratch)
 {
-	if (m->dtype == DTYPE_F32)
-		k->mul_f32(a);
-	else if (m->dtype == DTYPE_F16)
-		k->mul_f16(a);
-	else
-		k->mul_bf16(a);
+	float *rows = scratch + gemm_scratch(w->n_in);
+	struct mul a = *whole;
+
+	if (is_plain(w)) {
+		gemm_panel(k, w->type, whole, scratch);
+		return;
+	}
+	a.w = rows;
+	a.w_stride = w->n_in * sizeof *rows;
+	a.o_begin = 0;
+	for (size_t o = whole->o_begin; o < whole->o_end; o += GEMM_OUTS) {
+		a.o_end = whole->o_end - o < GEMM_OUTS ? whole->o_end - o : GEMM_OUTS;
+		a.out = whole->out + o;
+		for (size_t i = 0; i < a.o_end; i++)
+			weight_row(k, w, o + i, rows + i * w->n_in);
+		gemm_panel(k, DTYPE_F32, &a, scratch);
+	}
 }
 
 static void add_bias(const struct kernels *k, const struct part *part, const struct mul *a)
@@ -72,14 +77,14 @@ static void run_part(struct step *s, const struct part *part, size_t chunk, size
 {
 	const struct product *p = part->p;
 	const struct matrix *m = p->matrix;
-	size_t n_units = (m->n_out + GEMM_OUTS - 1) / GEMM_OUTS;
+	size_t n_units = (m->w.n_out + GEMM_OUTS - 1) / GEMM_OUTS;
 	struct mul a = {
 		.x = p->x + part->row * p->x_stride,
 		.n_rows = part->n_rows,
 		.x_stride = p->x_stride,
-		.w = m->data,
-		.n_in = m->n_in,
-		.w_stride = m->row_bytes,
+		.w = m->w.data,
+		.n_in = m->w.n_in,
+		.w_stride = m->w.row_bytes,
 		.out = p->out + part->row * p->out_stride,
 		.out_stride = p->out_stride,
 	};
@@ -87,12 +92,12 @@ static void run_part(struct step *s, const struct part *part, size_t chunk, size
 	pool_range(n_units, part->n_chunks, chunk, &a.o_begin, &a.o_end);
 	a.o_begin *= GEMM_OUTS;
 	a.o_end *= GEMM_OUTS;
-	if (a.o_end > m->n_out)
-		a.o_end = m->n_out;
+	if (a.o_end > m->w.n_out)
+		a.o_end = m->w.n_out;
 	if (part->panels)
-		gemm_panel(&s->k, m->dtype, &a, cpu_scratch(s, thread));
+		multiply_panels(&s->k, &m->w, &a, cpu_scratch(s, thread));
 	else
-		multiply_own(&s->k, m, &a);
+		weight_mul(&s->k, &m->w, &a, cpu_scratch(s, thread));
 	add_bias(&s->k, part, &a);
 }
 
@@ -110,10 +115,10 @@ static void run_chunk(void *arg, size_t chunk, size_t thread)
 static void add_part(struct mul_job *j, struct part part)
 {
 	const struct matrix *m = part.p->matrix;
-	size_t n_units = (m->n_out + GEMM_OUTS - 1) / GEMM_OUTS;
-	size_t work = part.n_rows * m->n_in * GEMM_OUTS;
+	size_t n_units = (m->w.n_out + GEMM_OUTS - 1) / GEMM_OUTS;
+	size_t work = part.n_rows * m->w.n_in * GEMM_OUTS;
 
-	if (part.n_rows == 0 || m->n_out == 0)
+	if (part.n_rows == 0 || m->w.n_out == 0)
 		return;
 	part.first_chunk = j->n_chunks;
 	part.n_chunks = pool_chunks(j->s->pool, n_units, CHUNK_WORK / work + 1);
@@ -139,19 +144,19 @@ static void try_shape(struct step *s, size_t n_in, size_t n_outs)
 
 void cpu_try_panels(struct step *s, const struct matrix *m)
 {
-	if (m->data && m->n_out >= GEMM_OUTS)
-		try_shape(s, m->n_in, GEMM_OUTS);
-	if (m->data && m->n_out % GEMM_OUTS > 0)
-		try_shape(s, m->n_in, m->n_out % GEMM_OUTS);
+	if (m->w.data && m->w.n_out >= GEMM_OUTS)
+		try_shape(s, m->w.n_in, GEMM_OUTS);
+	if (m->w.data && m->w.n_out % GEMM_OUTS > 0)
+		try_shape(s, m->w.n_in, m->w.n_out % GEMM_OUTS);
 }
 
 bool cpu_takes_panels(const struct step *s, const struct matrix *m)
 {
-	size_t rest = m->n_out % GEMM_OUTS;
-	const struct panel_shape *whole = find_shape(s, m->n_in, GEMM_OUTS);
-	const struct panel_shape *last = find_shape(s, m->n_in, rest);
+	size_t rest = m->w.n_out % GEMM_OUTS;
+	const struct panel_shape *whole = find_shape(s, m->w.n_in, GEMM_OUTS);
+	const struct panel_shape *last = find_shape(s, m->w.n_in, rest);
 
-	return (m->n_out < GEMM_OUTS || (whole && whole->exact)) &&
+	return (m->w.n_out < GEMM_OUTS || (whole && whole->exact)) &&
 	       (rest == 0 || (last && last->exact));
 }
 

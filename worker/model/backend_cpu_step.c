@@ -56,16 +56,43 @@ static void lay_out(struct step *s, struct arena *a)
 	s->expert_scales = take(a, n, 1, sizeof(float));
 }
 
+static void each_of_ffn(
+	struct step *s, const struct ffn *f, void (*fn)(struct step *s, const struct matrix *m))
+{
+	fn(s, &f->gate);
+	fn(s, &f->up);
+	fn(s, &f->down);
+}
+
+void cpu_each_matrix(struct step *s, void (*fn)(struct step *s, const struct matrix *m))
+{
+	for (size_t i = 0; i < s->d->n_layers; i++) {
+		const struct layer *l = &s->d->layers[i];
+		fn(s, &l->q);
+		fn(s, &l->k);
+		fn(s, &l->v);
+		fn(s, &l->o);
+		each_of_ffn(s, &l->ffn, fn);
+		fn(s, &l->experts.router);
+		for (size_t e = 0; e < l->experts.n_experts; e++)
+			each_of_ffn(s, &l->experts.experts[e], fn);
+	}
+}
+
+static void measure_matrix(struct step *s, const struct matrix *m)
+{
+	size_t floats = m->w.data ? cpu_multiply_scratch(m) : 0;
+
+	if (floats > s->scratch_floats)
+		s->scratch_floats = floats;
+}
+
 static void measure(struct step *s)
 {
 	const struct decoder *d = s->d;
-	size_t depths[] = { d->dim, decoder_q_width(d), d->ffn_dim, d->expert_dim };
 
-	for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
-		size_t floats = cpu_multiply_scratch(depths[i]);
-		if (depths[i] > 0 && floats > s->scratch_floats)
-			s->scratch_floats = floats;
-	}
+	cpu_each_matrix(s, measure_matrix);
+	measure_matrix(s, &d->head.matrix);
 	if (cpu_attend_scratch(d) > s->scratch_floats)
 		s->scratch_floats = cpu_attend_scratch(d);
 	s->scratch_floats = (s->scratch_floats + 15) & ~(size_t)15;
@@ -76,28 +103,6 @@ static void measure(struct step *s)
 	for (size_t i = 0; i < d->n_ropes; i++)
 		if (d->ropes[i].n_rot / 2 > s->rope_half)
 			s->rope_half = d->ropes[i].n_rot / 2;
-}
-
-static void try_ffn(struct step *s, const struct ffn *f)
-{
-	cpu_try_panels(s, &f->gate);
-	cpu_try_panels(s, &f->up);
-	cpu_try_panels(s, &f->down);
-}
-
-static void try_shapes(struct step *s)
-{
-	for (size_t i = 0; i < s->d->n_layers; i++) {
-		const struct layer *l = &s->d->layers[i];
-		cpu_try_panels(s, &l->q);
-		cpu_try_panels(s, &l->k);
-		cpu_try_panels(s, &l->v);
-		cpu_try_panels(s, &l->o);
-		try_ffn(s, &l->ffn);
-		cpu_try_panels(s, &l->experts.router);
-		if (l->experts.n_experts > 0)
-			try_ffn(s, &l->experts.experts[0]);
-	}
 }
 
 struct step *cpu_step_new(
@@ -130,7 +135,7 @@ struct step *cpu_step_new(
 	a.n_bytes = 0;
 	lay_out(s, &a);
 	if (gemm_pays(mask))
-		try_shapes(s);
+		cpu_each_matrix(s, cpu_try_panels);
 	return s;
 }
 

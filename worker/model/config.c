@@ -158,6 +158,13 @@ bool config_has(const struct config *c, const char *key)
 	return fd && json_kind(fd->value) != 'n';
 }
 
+bool config_is_object(const struct config *c, const char *key)
+{
+	const struct field *fd = find(c, key);
+
+	return fd && json_kind(fd->value) == '{';
+}
+
 bool config_is_null(struct config *c, const char *key)
 {
 	return find(c, key) && !take(c, key);

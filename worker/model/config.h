@@ -28,6 +28,7 @@ void config_free(struct config *c); /* a root; NULL is fine */
 bool config_has(const struct config *c, const char *key); /* present and not null */
 /* Present and null, which some references tell from absent. */
 bool config_is_null(struct config *c, const char *key);
+bool config_is_object(const struct config *c, const char *key);
 /* Required ones record an error when absent. Sizes are 1..2^31-1 (config_count: 0 too). */
 size_t config_size(struct config *c, const char *key);
 size_t config_size_or(struct config *c, const char *key, size_t preset);

@@ -70,12 +70,10 @@ static void bind_stacked(struct decoder *d, struct weights *w, size_t i,
 	const struct expert_names *names, struct ffn *ffns)
 {
 	const size_t n = d->n_experts, wide = d->expert_dim, dim = d->dim;
-	struct matrix gate =
-		weights_stack(w, n, wide, dim, "model.layers.%zu.%s.gate_proj", i, names->stacked);
-	struct matrix up =
-		weights_stack(w, n, wide, dim, "model.layers.%zu.%s.up_proj", i, names->stacked);
-	struct matrix down =
-		weights_stack(w, n, dim, wide, "model.layers.%zu.%s.down_proj", i, names->stacked);
+	const char *at = names->stacked;
+	struct matrix gate = weights_stack(w, n, wide, dim, "model.layers.%zu.%s.gate_proj", i, at);
+	struct matrix up = weights_stack(w, n, wide, dim, "model.layers.%zu.%s.up_proj", i, at);
+	struct matrix down = weights_stack(w, n, dim, wide, "model.layers.%zu.%s.down_proj", i, at);
 
 	for (size_t e = 0; e < n && w->rc == 0; e++) {
 		ffns[e].gate = matrix_rows(&gate, e * wide, wide);

@@ -4,6 +4,7 @@
 #include "worker/model/arch.h"
 #include "worker/model/defaults.h"
 #include "worker/model/format.h"
+#include "worker/model/quantization.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct model {
 	char *path;         /* real path */
 	char *architecture; /* model_type */
 	struct model_files files;
+	struct config *quantization; /* MLX settings, or NULL */
 	struct weights weights;
 	struct decoder decoder;
 	const struct arch *arch;
@@ -149,7 +151,7 @@ static void fill_info(struct model *m)
 		.architecture = m->architecture,
 		.format = m->files.format,
 		.dtype = m->weights.dtype ? m->weights.dtype : "float32",
-		.quantization = "none",
+		.quantization = m->weights.quantized[0] ? m->weights.quantized : "none",
 		.tokenizer_type = tokenizer_kind(m->files.tokenizer),
 		.path = m->path,
 		.parameter_count = m->weights.n_parameters,
@@ -167,6 +169,19 @@ static void fill_info(struct model *m)
 	};
 }
 
+static int bind(struct model *m, struct fault *f)
+{
+	struct weights *w = &m->weights;
+
+	weights_init(w, m->files.tensors, f);
+	w->quantization = m->quantization;
+	m->arch->bind(&m->decoder, w);
+	w->fault = NULL; /* the caller's, gone after this call */
+	if (w->rc < 0)
+		return w->rc;
+	return m->quantization ? config_status(m->quantization, f) : 0;
+}
+
 static int load(struct model *m, const struct model_options *opt, struct fault *f)
 {
 	struct model_files *files = &m->files;
@@ -177,15 +192,13 @@ static int load(struct model *m, const struct model_options *opt, struct fault *
 		return rc;
 	m->arch->configure(&m->decoder, files->config);
 	if ((rc = defaults_read(&m->defaults, files->config, files->generation, f)) < 0 ||
+		(rc = quantization_read(files->config, &m->quantization, f)) < 0 ||
 		(rc = config_finish(files->config, f)) < 0 ||
 		(rc = set_context_length(m, opt->context_length, f)) < 0 ||
 		(rc = report(opt, 0.5, "weights", f)) < 0)
 		return rc;
-	weights_init(&m->weights, files->tensors, f);
-	m->arch->bind(&m->decoder, &m->weights);
-	m->weights.fault = NULL; /* the caller's, gone after this call */
-	if (m->weights.rc < 0)
-		return m->weights.rc;
+	if ((rc = bind(m, f)) < 0)
+		return rc;
 	if ((rc = check_dtype(m, opt->dtype, f)) < 0)
 		return rc;
 	m->kv_dtype = opt->kv_dtype;
@@ -211,6 +224,7 @@ void model_close(struct model *m)
 		return;
 	decoder_release(&m->decoder);
 	weights_release(&m->weights);
+	config_free(m->quantization);
 	model_files_close(&m->files);
 	free(m->architecture);
 	free(m->path);

@@ -1,9 +1,9 @@
 /* weights.h - tensors by name, checked against the shape an architecture expects.
  *
- * Matrices stay where they are, in the mapping, as views; small vectors (norms, biases) are
- * widened to float32 into memory this struct owns, and so are the few matrices whose stored
- * order is not ours. Errors are sticky and name the tensor, so that binding is a straight
- * line with one check at its end. */
+ * Matrices stay where they are, in the mapping, as views in the file's own format, quantized
+ * ones too; small vectors (norms, biases) are widened to float32 into memory this struct
+ * owns, and so are the few matrices whose stored order is not ours. Errors are sticky and
+ * name the tensor, so that binding is a straight line with one check at its end. */
 #ifndef WORKER_MODEL_WEIGHTS_H
 #define WORKER_MODEL_WEIGHTS_H
 #include "worker/model/backend.h"
@@ -12,17 +12,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define WEIGHTS_NAME_MAX 512
+
 struct weights {
 	const struct tensor_source *source; /* borrowed */
-	const char *prefix;  /* what checkpoints of the bare model leave out, as "model." */
-	struct fault *fault; /* borrowed; filled once */
-	int rc;              /* 0 or the first error */
-	void **owned;        /* [n_owned] allocations the views may point into */
+	struct config *quantization; /* MLX's settings, per tensor too; NULL = not quantized so */
+	const char *prefix;          /* what checkpoints of the bare model leave out, as "model." */
+	struct fault *fault;         /* borrowed; filled once */
+	int rc;                      /* 0 or the first error */
+	void **owned;                /* [n_owned] allocations the views may point into */
 	size_t n_owned, cap_owned;
 	size_t n_owned_bytes;
 	uint64_t n_parameters; /* bound so far, each once */
 	size_t n_bytes;        /* of the tensors bound, as stored */
 	const char *dtype;     /* "bfloat16" …, "mixed" when matrices differ; NULL before any */
+	char quantized[32];    /* of the matrices: "Q4_0", "4-bit" …; "" = none, "mixed" */
 };
 
 void weights_init(struct weights *w, const struct tensor_source *source, struct fault *f);
@@ -34,17 +38,27 @@ void *weights_alloc(struct weights *w, size_t n, size_t n_bytes);
 
 enum with_bias { NO_BIAS, WITH_BIAS };
 
-/* <name>.weight [n_out, n_in] and, if so, <name>.bias [n_out]; name is a printf format. */
+/* <name>.weight [n_out, n_in] and, if so, <name>.bias [n_out]; name is a printf format.
+ * Where MLX quantized it: <name>.scales and .biases beside packed integers. */
 struct matrix weights_matrix(struct weights *w, size_t n_out, size_t n_in, enum with_bias bias,
 	const char *name, ...) __attribute__((format(printf, 5, 6)));
-/* The same stored as [n_in, n_out] (GPT-2's Conv1D): turned round in owned memory. */
-struct matrix weights_matrix_transposed(struct weights *w, size_t n_out, size_t n_in,
-	enum with_bias bias, const char *name, ...) __attribute__((format(printf, 5, 6)));
-/* <name>.weight [n, n_out, n_in] as one matrix of n * n_out rows. */
+/* <name>.weight [n, n_out, n_in] as one matrix of n * n_out rows; <name>.bias if there is. */
 struct matrix weights_stack(struct weights *w, size_t n, size_t n_out, size_t n_in,
 	const char *name, ...) __attribute__((format(printf, 5, 6)));
-/* A tensor of this whole name and shape [n][n_in][n_columns], and a matrix turned out of it in
- * owned memory: of block `block`, the columns first, first + step … as its rows. */
+/* <name>_blocks [dims.., n_in / 32, 16] and <name>_scales [dims.., n_in / 32], U8, as gpt-oss is
+ * published: n_out = dims[0] * dims[1] rows of MXFP4. */
+struct matrix weights_mxfp4(struct weights *w, size_t n_out, size_t n_in, const size_t dims[2],
+	const char *name, ...) __attribute__((format(printf, 5, 6)));
+/* Rows [begin, begin + n) of m, bias included: a view. */
+struct matrix matrix_rows(const struct matrix *m, size_t begin, size_t n);
+
+/* weights_layout.c: matrices stored in another order, put in ours in owned memory. */
+
+/* As weights_matrix, stored as [n_in, n_out] (GPT-2's Conv1D). */
+struct matrix weights_matrix_transposed(struct weights *w, size_t n_out, size_t n_in,
+	enum with_bias bias, const char *name, ...) __attribute__((format(printf, 5, 6)));
+/* A tensor of this whole name and shape [n][n_in][n_columns], and a matrix turned out of it:
+ * of block `block`, the columns first, first + step … as its rows. */
 struct columns {
 	size_t block, first, step;
 };
@@ -52,13 +66,14 @@ const struct tensor *weights_blocks(struct weights *w, const size_t dims[3], con
 	__attribute__((format(printf, 3, 4)));
 struct matrix weights_turn(
 	struct weights *w, const struct tensor *blocks, const struct columns *columns);
-/* A vector of values first, first + step … of an [n][n_values] tensor's row `block`. */
+/* The values first, first + step … of row `block` of rows [n][n_values]. */
 const float *weights_comb(
 	struct weights *w, const float *rows, size_t n_values, const struct columns *columns);
-/* Rows of m in owned memory: of n_groups groups of n_parts parts of n_rows rows each, part
- * `part` of every group (GPT-NeoX keeps q, k and v of a head together). */
+/* Of n_groups groups of n_parts parts of equally many rows: part `part` of every group
+ * (GPT-NeoX keeps q, k and v of a head together). */
 struct matrix weights_pick_part(
 	struct weights *w, const struct matrix *m, size_t n_groups, size_t n_parts, size_t part);
+
 /* A vector by its whole tensor name, widened. */
 const float *weights_vector(struct weights *w, size_t n, const char *name, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -73,7 +88,4 @@ struct norm_weight weights_layer_norm(struct weights *w, size_t n, float eps, co
 /* Is there a tensor of this whole name? */
 bool weights_has(const struct weights *w, const char *name, ...)
 	__attribute__((format(printf, 2, 3)));
-
-/* Rows [begin, begin + n) of m, bias included: a view. */
-struct matrix matrix_rows(const struct matrix *m, size_t begin, size_t n);
 #endif
