@@ -6,7 +6,7 @@
 ifeq ($(origin CC),default) # make's own default is cc, which ?= would keep
 CC      := gcc
 endif
-CFLAGS  ?= -O2 -g
+CFLAGS  ?= $(if $(SAN)$(FUZZ),-O1,-O2) -g
 PREFIX  ?= /usr/local
 SHARED  ?= ../shared
 
@@ -111,7 +111,7 @@ $B/kernels/x86_avx2.o: ISA := $(if $(X86),-mavx2 -mfma -mf16c)
 $B/kernels/x86_avx512.o: ISA := $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
 # Fused multiply-adds are written where they are meant, so that a row's bits never hang on
 # the compiler's choice; no -ffast-math anywhere (masks are infinities).
-$B/kernels/%.o: KFLAGS := -O3 -fno-math-errno
+$B/kernels/%.o: KFLAGS := $(if $(SAN)$(FUZZ),,-O3) -fno-math-errno
 $B/%.o: FP := -ffp-contract=off
 
 $B/bin/%:
