@@ -252,6 +252,7 @@ int tokenizer_open_arrays(
 		tokenizer_free(t);
 		return err;
 	}
+	tok_model_finish(&t->model);
 	t->bos = s.bos;
 	t->eos = s.eos;
 	if (s.add_bos && s.bos >= 0)

@@ -9,7 +9,8 @@
 struct tok_charsmap {
 	uint32_t *units;
 	size_t n_units;
-	char *texts; /* ends in NUL */
+	char *texts;            /* ends in NUL */
+	const char *ascii[128]; /* what a lone ASCII character becomes, or NULL: itself */
 	size_t n_texts;
 };
 
@@ -33,6 +34,11 @@ struct tok_charsmap *tok_charsmap_new(const char *bytes, size_t n)
 		m->units[i] = le32(bytes + 4 + 4 * i);
 	m->n_texts = n - 4 - n_trie;
 	m->texts = xstrndup(bytes + 4 + n_trie, m->n_texts);
+	for (int c = 0; c < 128; c++) {
+		char one = (char)c;
+		if (tok_charsmap_shortest(m, &one, 1, &m->ascii[c]) == 0)
+			m->ascii[c] = NULL;
+	}
 	return m;
 }
 
@@ -119,10 +125,29 @@ static size_t grapheme_end(const char *s, size_t n, size_t at)
  * that is what Hugging Face's Precompiled does, and vocabularies were made with it. */
 #define GRAPHEME_MAX 6
 
+/* ASCII before ASCII is a grapheme of its own, but for CR LF. Returns the bytes passed. */
+static size_t apply_ascii(const struct tok_charsmap *m, const char *s, size_t n, struct buf *out)
+{
+	size_t at = 0;
+	for (; at < n && (signed char)s[at] >= 0 && s[at] != '\r'; at++) {
+		if (at + 1 < n && (signed char)s[at + 1] < 0)
+			break;
+		const char *text = m->ascii[(unsigned char)s[at]];
+		if (text)
+			buf_adds(out, text);
+		else
+			buf_addc(out, s[at]);
+	}
+	return at;
+}
+
 void tok_charsmap_apply(const struct tok_charsmap *m, const char *s, size_t n, struct buf *out)
 {
 	for (size_t at = 0; at < n;) {
 		const char *text;
+		at += apply_ascii(m, s + at, n - at, out);
+		if (at == n)
+			break;
 		size_t end = grapheme_end(s, n, at);
 		if (end - at < GRAPHEME_MAX && tok_charsmap_shortest(m, s + at, end - at, &text)) {
 			buf_adds(out, text);

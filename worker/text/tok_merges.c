@@ -45,7 +45,7 @@ static void grow(struct tok_merges *m)
 {
 	struct tok_merges old = *m;
 	m->n_slots = old.n_slots ? 2 * old.n_slots : 1024;
-	m->slots = xmalloc(m->n_slots * sizeof *m->slots);
+	m->slots = xcalloc(m->n_slots, sizeof *m->slots);
 	for (size_t i = 0; i < m->n_slots; i++)
 		m->slots[i].pair = FREE;
 	for (size_t i = 0; i < old.n_slots; i++)

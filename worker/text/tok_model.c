@@ -1,6 +1,7 @@
 /* tok_model.c - the model stage: which kind, its vocabulary, and the cache of words. */
 #include "worker/text/tok_model.h"
 #include "worker/text/tok_bytelevel.h"
+#include "worker/text/tok_cache.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,9 +116,79 @@ bool tok_model_use_bytes(struct tok_model *m)
 	return true;
 }
 
+/* -- encoding --------------------------------------------------------------------------------- */
+
+static int encode_word(struct tok_run *r, const char *s, size_t n)
+{
+	const struct tok_model *m = &r->t->model;
+	struct tok_ids *out = r->out;
+	size_t before = out->n;
+	if (r->work->cache == NULL || n > WORD_BYTES_MAX)
+		return m->kind->encode(m, r, s, n);
+	struct word_entry *e = word_cache_at(r->work->cache, s, n);
+	if (word_entry_is(e, s, n)) {
+		for (size_t i = 0; i < e->n_ids; i++)
+			tok_ids_push(out, e->ids[i]);
+		return 0;
+	}
+	int err = m->kind->encode(m, r, s, n);
+	if (err == 0 && out->n - before <= WORD_IDS_MAX)
+		word_entry_set(e, s, n, out->ids + before, out->n - before);
+	return err;
+}
+
+static const char MARK[] = "\xe2\x96\x81"; /* U+2581, a space in SentencePiece's pieces */
+#define N_MARK 3
+
+static bool is_mark(const char *s, const char *end)
+{
+	return end - s >= N_MARK && memcmp(s, MARK, N_MARK) == 0;
+}
+
+/* A whole text as one word, as Llama 2 has it: cut in front of each run of marks, where no
+ * rule reaches across. */
+static int encode_cut(struct tok_run *r, const char *s, size_t n)
+{
+	const char *end = s + n, *start = s, *at = s;
+	int err = 0;
+	while (err == 0 && start < end) {
+		while (is_mark(at, end))
+			at += N_MARK;
+		do
+			at = memchr(at, MARK[0], (size_t)(end - at));
+		while (at && !is_mark(at, end) && at++);
+		at = at ? at : end;
+		err = encode_word(r, start, (size_t)(at - start));
+		start = at;
+	}
+	return err;
+}
+
 int tok_model_encode(struct tok_run *r, const char *s, size_t n)
 {
-	return r->t->model.kind->encode(&r->t->model, r, s, n);
+	return r->t->model.cuts_at_spaces ? encode_cut(r, s, n) : encode_word(r, s, n);
+}
+
+/* Whether a mark follows something else within the piece. */
+static bool has_inner_mark(const char *s, size_t n)
+{
+	const char *at = s, *end = s + n;
+	while (is_mark(at, end))
+		at += N_MARK;
+	return memmem(at, (size_t)(end - at), MARK, N_MARK) != NULL;
+}
+
+void tok_model_finish(struct tok_model *m)
+{
+	m->cuts_at_spaces = m->kind == &tok_bpe_kind && !m->is_bytes && !m->ignore_merges &&
+			    m->prefix.n_bytes == 0 && m->suffix.n_bytes == 0 &&
+			    tok_vocab_find(&m->vocab, MARK, N_MARK) >= 0;
+	for (size_t i = 0; m->cuts_at_spaces && i < m->merges.n_slots; i++) {
+		size_t n;
+		const char *s = tok_vocab_get(&m->vocab, m->merges.slots[i].to.id, &n);
+		if (m->merges.slots[i].pair != UINT64_MAX && s && has_inner_mark(s, n))
+			m->cuts_at_spaces = false;
+	}
 }
 
 void tok_model_release(struct tok_model *m)

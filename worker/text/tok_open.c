@@ -57,6 +57,8 @@ static int read_tokenizer(struct tokenizer *t, const struct tok_field *root)
 		err = check_ids(t, &t->post.after, &post);
 	if (err == 0 && t->pretoks.is_bytes)
 		t->pretoks.is_bytes = tok_model_use_bytes(&t->model);
+	if (err == 0)
+		tok_model_finish(&t->model);
 	return err;
 }
 

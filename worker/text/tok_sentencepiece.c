@@ -170,6 +170,7 @@ static int build(struct tokenizer *t, const struct sp_file *s, const char *where
 	if (err)
 		return err;
 	t->model.byte_fallback = s->byte_fallback;
+	tok_model_finish(&t->model);
 	t->sp_unk = a.unk;
 	tok_decoders_add_sentencepiece(&t->decoders, s->dummy_prefix, s->remove_extra);
 	tok_scores_add_tokens(&t->added, &a, is_bpe, true);

@@ -152,6 +152,7 @@ struct tok_model {
 	struct tok_merges merges;
 	struct buf prefix, suffix; /* continuing_subword_prefix, end_of_word_suffix */
 	bool ignore_merges;
+	bool cuts_at_spaces; /* no rule joins anything to a U+2581 behind it */
 	/* Unigram */
 	struct tok_trie trie;
 	double *scores;
@@ -164,6 +165,8 @@ int tok_model_read(struct tok_model *m, const struct tok_field *x);
 void tok_model_release(struct tok_model *m);
 /* Take bytes instead of the byte-level alphabet from now on; false if the kind cannot. */
 bool tok_model_use_bytes(struct tok_model *m);
+/* After reading: what makes encoding faster without changing it. */
+void tok_model_finish(struct tok_model *m);
 int tok_model_encode(struct tok_run *r, const char *s, size_t n);
 
 /* -- added tokens (tok_added.c) ---------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include "worker/text/tokenizer.h"
 #include "protocol/mem.h"
 #include "protocol/utf8.h"
+#include "worker/text/tok_cache.h"
 #include "worker/text/tok_stages.h"
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,9 @@ void tokenizer_free(struct tokenizer *t)
 
 /* -- encoding -------------------------------------------------------------------------------- */
 
+/* Shorter texts repeat too few words to pay for the cache's first touch. */
+#define CACHE_FROM 256
+
 static struct added_scan scan_of(
 	const struct tok_run *r, const struct tok_trie *trie, unsigned flags, struct tok_piece in)
 {
@@ -166,6 +170,8 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsi
 	size_t before = out->n;
 	struct tok_run r = { .t = t, .work = take_work(t), .out = out, .fault = f };
 	struct tok_piece whole = { text, n, true };
+	if (r.work->cache == NULL && n >= CACHE_FROM)
+		r.work->cache = word_cache_new();
 	if (flags & TOK_ADD_SPECIAL)
 		push_all(out, &t->post.before);
 	int err = cut_added(&r, scan_of(&r, &t->added.raw, flags, whole), true, encode_plain);
