@@ -1,5 +1,5 @@
-/* admit.c - from a host's message to a call with a place to go. Stop 5; next:
- * admit_model.c, or local.c, models.c, cancel.c */
+/* admit.c - from a host's message to a call with a place to go: admit_model.c, local.c,
+ * models.c or cancel.c. */
 #include "controller/admit.h"
 #include "controller/cancel.h"
 #include "controller/clock.h"

@@ -1,5 +1,5 @@
-/* admit_model.c - a call to a model: as much of it as routing needs, then the queue.
- * Stop 5; next: registry.c, then queue.c */
+/* admit_model.c - a call to a model: as much of it as routing needs, then registry.c and
+ * the queue. */
 #include "controller/admit.h"
 #include "controller/cancel.h"
 #include "controller/clock.h"

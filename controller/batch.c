@@ -1,4 +1,4 @@
-/* batch.c - zero-hold batching as arithmetic. Stop 8; next: dispatch.c */
+/* batch.c - zero-hold batching as arithmetic, for dispatch.c. */
 #include "controller/batch.h"
 
 static size_t min(size_t a, size_t b)

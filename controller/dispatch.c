@@ -1,5 +1,4 @@
-/* dispatch.c - frames to workers and their answers. Stops 8 and 22; next: peer.c, and on
- * the way back registry.c */
+/* dispatch.c - frames to workers and their answers. Stop 8; next: peer.c */
 #include "controller/dispatch.h"
 #include "controller/batch.h"
 #include "controller/clock.h"

@@ -1,5 +1,4 @@
-/* host.c - stdin and stdout of the controller. Stops 1 and 24; next:
- * protocol/frame.c */
+/* host.c - stdin and stdout of the controller. Stop 1; next: protocol/frame.c */
 #include "controller/host.h"
 #include "controller/sink.h"
 #include "protocol/log.h"

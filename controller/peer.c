@@ -1,5 +1,5 @@
-/* peer.c - the pipes to one worker. Stops 9 and 21; next: worker/loop.c, and on the way
- * back dispatch.c and relay.c */
+/* peer.c - the pipes to one worker; on the way back dispatch.c gets its answers and relay.c
+ * its notifications. Stop 9; next: worker/loop.c */
 #include "controller/peer.h"
 #include "controller/sink.h"
 #include "controller/tail.h"

@@ -1,4 +1,4 @@
-/* queue.c - who waits and who goes next. Stop 7; next: batch.c */
+/* queue.c - who waits and who goes next. Stop 7; next: dispatch.c */
 #include "controller/queue.h"
 #include "protocol/err.h"
 #include "protocol/mem.h"

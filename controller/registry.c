@@ -1,5 +1,4 @@
-/* registry.c - live requests, one answer each. Stops 6 and 23; next: queue.c, and at the
- * end host.c */
+/* registry.c - live requests, one answer each. Stop 6; next: queue.c */
 #include "controller/registry.h"
 #include "controller/group.h"
 #include "protocol/frame.h"
