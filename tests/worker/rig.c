@@ -125,11 +125,13 @@ static void on_tokens(void *arg, const struct job_token *t, size_t n)
 		if (h->on_token)
 			h->on_token(h, &t[i]);
 		pthread_mutex_lock(&h->lock);
-		h->broken |= c->n_done > 0 || t[i].index != c->n || c->n == HEARD_MAX;
+		h->broken |=
+			c->n_done > 0 || t[i].index != c->n + h->n_resumed || c->n == HEARD_MAX;
 		if (!h->broken) {
 			c->ids[c->n] = t[i].sampled->id;
 			c->logprobs[c->n++] = t[i].sampled->logprob;
 			buf_add(&c->text, t[i].text, t[i].n_text);
+			c->text_at[c->n] = c->text.n_bytes;
 		}
 		h->n_tokens++;
 		pthread_mutex_unlock(&h->lock);
@@ -182,6 +184,7 @@ struct heard *rig_submit_hooked(struct rig *r, struct job *j, const struct heard
 	}
 	h->rig = r;
 	h->key = j->key;
+	h->n_resumed = j->n_resumed;
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->moved, NULL);
 	/* test_allocations counts what the engine asks for, not what this sink does. */

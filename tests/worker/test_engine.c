@@ -142,6 +142,91 @@ Test(engine, sixteen_choices_run_where_only_two_slots_are)
 	rig_free(r);
 }
 
+static struct job *story(struct rig *r)
+{
+	struct job *j = rig_text_job(r, "She opened the letter, and");
+	j->max_tokens = 24;
+	j->ignore_eos = true;
+	j->sampling.temperature = 0.8f;
+	j->sampling.seed = 9;
+	j->sampling.frequency_penalty = 0.4f;
+	j->sampling.repetition_penalty = 1.1f;
+	j->min_tokens = 4;
+	j->stops = xcalloc(2, sizeof *j->stops);
+	j->stops[j->n_stops++] = xstrdup("\n\n");
+	j->stops[j->n_stops++] = xstrdup(" the end.");
+	return j;
+}
+
+/* The rest of `whole`, which made(r) asked for, after its first k tokens were delivered. */
+static void must_resume(struct rig *r, struct job *j, const struct heard_choice *whole, size_t k)
+{
+	size_t n_prompt = j->n_prompt;
+	j->prompt = xreallocarray(j->prompt, n_prompt + k, sizeof *j->prompt);
+	memcpy(j->prompt + n_prompt, whole->ids, k * sizeof *j->prompt);
+	j->n_prompt = n_prompt + k;
+	j->n_resumed = k;
+	struct heard *h = rig_run(r, j);
+	struct heard_choice *rest = &h->choices[0];
+	cr_assert_eq(rest->n, whole->n - k, "resumed after %zu", k);
+	for (size_t i = 0; i < rest->n; i++) {
+		cr_assert_eq(rest->ids[i], whole->ids[k + i]);
+		cr_assert_eq(rest->logprobs[i], whole->logprobs[k + i]);
+	}
+	size_t delivered = whole->text_at[k];
+	cr_assert_eq(rest->text.n_bytes, whole->text.n_bytes - delivered);
+	cr_assert_arr_eq(buf_cstr(&rest->text), whole->text.data + delivered, rest->text.n_bytes);
+	cr_assert_eq(rest->result.prompt_tokens, n_prompt);
+	cr_assert_eq(rest->result.completion_tokens, whole->n);
+	cr_assert_eq(rest->result.finish, whole->result.finish);
+	cr_assert_eq(rest->result.stop_detail, whole->result.stop_detail);
+	heard_free(h);
+}
+
+/* What a replay on another worker needs: the rest is the rest, to the bit. */
+Test(engine, a_resumed_request_goes_on_where_it_was_lost)
+{
+	struct rig *r = rig_new();
+	struct heard *whole = rig_run(r, story(r));
+	for (size_t k = 1; k <= whole->choices[0].n; k += k < 8 ? 1 : 4)
+		must_resume(r, story(r), &whole->choices[0], k);
+	heard_free(whole);
+	rig_free(r);
+}
+
+static struct job *stopped_story(struct rig *r, const char *stop, int32_t stop_id)
+{
+	struct job *j = story(r);
+	free(j->stops[1]);
+	j->stops[1] = xstrdup(stop);
+	j->stop_ids = xcalloc(1, sizeof *j->stop_ids);
+	j->stop_ids[j->n_stop_ids++] = stop_id;
+	return j;
+}
+
+/* The last token may have been delivered and only the end lost. */
+Test(engine, a_resumed_request_that_had_ended_ends_the_same_way)
+{
+	struct rig *r = rig_new();
+	struct heard *plain = rig_run(r, story(r));
+	struct heard_choice *p = &plain->choices[0];
+	cr_assert_eq(p->n, 24);
+	char *stop = xstrndup(p->text.data + p->text_at[12] - 1, 6);
+	struct heard *cut = rig_run(r, stopped_story(r, stop, 0));
+	cr_assert_eq(cut->choices[0].result.stop_detail, STOP_STRING);
+	for (size_t k = cut->choices[0].n - 2; k <= cut->choices[0].n; k++)
+		must_resume(r, stopped_story(r, stop, 0), &cut->choices[0], k);
+	struct heard *ended = rig_run(r, stopped_story(r, "never", p->ids[15]));
+	cr_assert_eq(ended->choices[0].result.stop_detail, STOP_TOKEN);
+	for (size_t k = ended->choices[0].n - 1; k <= ended->choices[0].n; k++)
+		must_resume(r, stopped_story(r, "never", p->ids[15]), &ended->choices[0], k);
+	free(stop);
+	heard_free(ended);
+	heard_free(cut);
+	heard_free(plain);
+	rig_free(r);
+}
+
 /* -- endings ------------------------------------------------------------------------------- */
 
 static struct heard *greedy(struct rig *r, size_t max_tokens)

@@ -72,13 +72,13 @@ Test(sched, a_draft_travels_with_the_last_chunk_of_its_prompt)
 	expect(later, 246, 0);
 }
 
-Test(sched, a_draft_that_does_not_fit_waits_whole_and_does_not_block_a_smaller_one)
+Test(sched, a_draft_that_does_not_fit_is_cut)
 {
 	size_t a = add(0, 0, 64), b = add(1, 0, 64), c = add(2, 0, 10);
 	plan();
 	expect(a, 0, 64);
-	expect(b, 0, 0);
-	expect(c, 0, 10);
+	expect(b, 0, 36);
+	expect(c, 0, 0);
 }
 
 Test(sched, drafts_never_take_a_decoders_row)
@@ -87,7 +87,7 @@ Test(sched, drafts_never_take_a_decoders_row)
 	for (int i = 0; i < 50; i++)
 		add(1, 0, 1);
 	plan();
-	expect(0, 0, 0);
+	expect(0, 0, 50);
 	for (size_t i = 1; i < n_seqs; i++)
 		expect(i, 0, 1);
 }
@@ -122,7 +122,7 @@ Test(sched, keeps_its_budgets_and_always_moves)
 			prefill += shares[i].n_prefill;
 			exact += shares[i].n_exact;
 			cr_assert_leq(shares[i].n_prefill, seqs[i].n_prefill);
-			cr_assert(shares[i].n_exact == 0 || shares[i].n_exact == seqs[i].n_exact);
+			cr_assert_leq(shares[i].n_exact, seqs[i].n_exact);
 			cr_assert(
 				shares[i].n_exact == 0 || shares[i].n_prefill == seqs[i].n_prefill);
 		}

@@ -43,24 +43,24 @@ void job_free(struct job *j)
 	free(j);
 }
 
-static int overflow(const struct job *j, size_t max, struct fault *f)
+static int overflow(const struct job *j, size_t n_prompt, size_t max, struct fault *f)
 {
 	const char *id = model_ref_id(j->model);
 	fault_set(f, ERR_CONTEXT_OVERFLOW,
 		"prompt has %zu tokens, the context of %s holds %zu: leave room for at least one "
 		"more",
-		j->n_prompt, id, max);
+		n_prompt, id, max);
 	fault_add_str(f, "model_id", id);
-	fault_add_int(f, "prompt_tokens", (int64_t)j->n_prompt);
+	fault_add_int(f, "prompt_tokens", (int64_t)n_prompt);
 	fault_add_int(f, "max", (int64_t)max);
 	return ERR_CONTEXT_OVERFLOW;
 }
 
-static void cut_left(struct job *j, size_t n_kept)
+static void cut_left(struct job *j, size_t n_cut)
 {
 	int32_t bos = tokenizer_bos(model_tokenizer(model_ref_model(j->model)));
+	size_t n_kept = j->n_prompt - n_cut;
 	size_t head = bos >= 0 && j->prompt[0] == bos && n_kept > 1;
-	size_t n_cut = j->n_prompt - n_kept;
 	memmove(j->prompt + head, j->prompt + head + n_cut, (n_kept - head) * sizeof *j->prompt);
 	j->n_prompt = n_kept;
 	j->truncated_tokens += n_cut;
@@ -69,12 +69,13 @@ static void cut_left(struct job *j, size_t n_kept)
 int job_fit(struct job *j, struct fault *f)
 {
 	size_t max = model_info(model_ref_model(j->model))->context_length;
-	if (j->n_prompt < max)
+	size_t n = j->n_prompt - j->n_resumed;
+	if (n < max)
 		return 0;
 	if (!j->truncate_left || max < 2)
-		return overflow(j, max, f);
+		return overflow(j, n, max, f);
 	size_t room = j->kind == JOB_GENERATE ? j->max_tokens : j->n_draft + 1;
 	size_t n_kept = room < max / 2 ? max - room : max - max / 2;
-	cut_left(j, n_kept < max ? n_kept : max - 1);
+	cut_left(j, n - (n_kept < max ? n_kept : max - 1));
 	return 0;
 }

@@ -133,12 +133,15 @@ static void insert_by_rank(struct lane *l, struct task *t)
 		DL_PREPEND(l->waiting, t);
 }
 
-/* max_tokens 0: only the echo, if any, is wanted. */
+/* max_tokens 0 (only the echo, if any, is wanted), or a resumption of what had ended. */
 static void end_without_tokens(struct lane *l, struct task *t)
 {
-	for (int i = 0; i < t->job->n_choices; i++)
+	for (int i = 0; i < t->job->n_choices; i++) {
 		t->seqs[i] = sequence_new(t, i, l->kv);
-	task_end_all(t, &(struct ending) { .finish = FINISH_LENGTH });
+		enum stop_detail d = t->seqs[i]->resumed_stop;
+		enum finish finish = d == STOP_NONE ? FINISH_LENGTH : FINISH_STOP;
+		task_end(t, i, &(struct ending) { .finish = finish, .detail = d });
+	}
 }
 
 void lane_take(struct lane *l, struct task *t)
@@ -147,7 +150,7 @@ void lane_take(struct lane *l, struct task *t)
 	t->rank = sched_rank(t->job->priority, t->job->arrived);
 	if (job_fit(t->job, &f) < 0) {
 		end_with_fault(t, &f);
-	} else if (t->job->kind == JOB_GENERATE && t->job->max_tokens == 0) {
+	} else if (t->job->kind == JOB_GENERATE && sequence_is_full(t->job)) {
 		end_without_tokens(l, t);
 	} else {
 		t->blocks = blocks_needed(t);
@@ -175,7 +178,11 @@ static void admit(struct lane *l, struct task *t, double now)
 	t->started = now;
 	l->promised.blocks += t->blocks;
 	l->promised.slots += (size_t)task_choices(t);
-	lane_run(l, sequence_new(t, 0, l->kv));
+	struct sequence *s = sequence_new(t, 0, l->kv);
+	lane_run(l, s);
+	if (s->resumed_stop != STOP_NONE)
+		task_end(t, 0,
+			&(struct ending) { .finish = FINISH_STOP, .detail = s->resumed_stop });
 	log_trace("sched", "job %llu: let in after %.1f ms, %zu blocks promised",
 		(unsigned long long)t->job->key, (now - t->job->arrived) * 1e3, t->blocks);
 }
@@ -225,6 +232,7 @@ void lane_tick(struct lane *l, double now)
 	}
 	lane_settle(l);
 	admit_who_fits(l, now);
+	lane_settle(l);
 }
 
 void lane_settle(struct lane *l)

@@ -11,16 +11,18 @@ static size_t smaller(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* The sequence of lowest rank that has prompt rows (or, if `drafts`, only draft rows) left
- * and no share yet; n if there is none. A sequence passed over once (its draft did not fit)
- * is `after`'s business: ranks are visited in order, ties by index. */
-static size_t next_in_line(const struct sched_seq *seqs, size_t n, bool drafts, size_t after)
+static bool is_decoding(const struct sched_seq *s)
+{
+	return s->n_prefill == 0 && s->n_exact == 1;
+}
+
+/* The next after `after` (n: the first) in rank order, ties by index, of those that are not
+ * merely decoding; n if there is none. */
+static size_t next_in_line(const struct sched_seq *seqs, size_t n, size_t after)
 {
 	size_t best = n;
 	for (size_t i = 0; i < n; i++) {
-		bool wanted = drafts ? seqs[i].n_prefill == 0 && seqs[i].n_exact > 1
-				     : seqs[i].n_prefill > 0;
-		if (!wanted)
+		if (is_decoding(&seqs[i]))
 			continue;
 		if (after < n && (seqs[i].rank < seqs[after].rank ||
 					 (seqs[i].rank == seqs[after].rank && i <= after)))
@@ -31,32 +33,27 @@ static size_t next_in_line(const struct sched_seq *seqs, size_t n, bool drafts, 
 	return best;
 }
 
-static void give_exact(const struct sched_seq *seq, struct sched_share *share, size_t *left)
+static void give(const struct sched_seq *seq, struct sched_budget *left, struct sched_share *share)
 {
-	if (seq->n_exact > *left)
+	share->n_prefill = smaller(seq->n_prefill, left->prefill_rows);
+	left->prefill_rows -= share->n_prefill;
+	if (share->n_prefill < seq->n_prefill)
 		return;
-	share->n_exact = seq->n_exact;
-	*left -= seq->n_exact;
+	share->n_exact = smaller(seq->n_exact, left->exact_rows);
+	left->exact_rows -= share->n_exact;
 }
 
 void sched_plan(const struct sched_seq *seqs, size_t n, const struct sched_budget *budget,
 	struct sched_share *shares)
 {
-	size_t exact = budget->exact_rows, prefill = budget->prefill_rows;
+	struct sched_budget left = *budget;
 	for (size_t i = 0; i < n; i++) {
 		shares[i] = (struct sched_share) { 0, 0 };
-		if (seqs[i].n_prefill == 0 && seqs[i].n_exact == 1)
-			give_exact(&seqs[i], &shares[i], &exact);
+		if (is_decoding(&seqs[i]))
+			give(&seqs[i], &left, &shares[i]);
 	}
-	for (size_t i = next_in_line(seqs, n, true, n); i < n; i = next_in_line(seqs, n, true, i))
-		give_exact(&seqs[i], &shares[i], &exact);
-	for (size_t i = next_in_line(seqs, n, false, n); i < n && prefill > 0;
-		i = next_in_line(seqs, n, false, i)) {
-		shares[i].n_prefill = smaller(seqs[i].n_prefill, prefill);
-		prefill -= shares[i].n_prefill;
-		if (shares[i].n_prefill == seqs[i].n_prefill)
-			give_exact(&seqs[i], &shares[i], &exact);
-	}
+	for (size_t i = next_in_line(seqs, n, n); i < n; i = next_in_line(seqs, n, i))
+		give(&seqs[i], &left, &shares[i]);
 }
 
 enum sched_verdict sched_admit(const struct sched_demand *job, const struct sched_demand *promised,

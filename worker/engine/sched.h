@@ -21,21 +21,22 @@ double sched_rank(enum job_priority priority, double arrived);
 struct sched_seq {
 	double rank;
 	size_t n_prefill; /* prompt rows */
-	size_t n_exact;   /* rows after the prompt; one when decoding, more with a draft */
+	size_t n_exact;   /* rows after the prompt: one when decoding, more with a draft or after
+			     a resumption */
 };
 
 struct sched_budget {
 	size_t prefill_rows; /* of one step */
-	size_t exact_rows;   /* of one step; no n_exact is larger */
+	size_t exact_rows;   /* of one step; at least one for every sequence */
 };
 
 struct sched_share {
-	size_t n_prefill, n_exact; /* rows of the next step; n_exact is all of them or 0 */
+	size_t n_prefill, n_exact; /* rows of the next step; n_exact only with the prompt's last */
 };
 
-/* shares[i] of seqs[i], for the next step: decode rows first, then drafts whose prompt is
- * done, then prompts in rank order; a draft travels with the last chunk of its prompt where
- * there is room. Never empty when any sequence has rows left. */
+/* shares[i] of seqs[i], for the next step: decode rows first, then prompts and drafts in rank
+ * order; a draft travels with the last chunk of its prompt where there is room, and may be
+ * cut into chunks too. Never empty when any sequence has rows left. */
 void sched_plan(const struct sched_seq *seqs, size_t n, const struct sched_budget *budget,
 	struct sched_share *shares);
 

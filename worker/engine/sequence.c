@@ -21,7 +21,13 @@ static size_t id_limit(const struct job *j)
 	size_t max = model_info(model_ref_model(j->model))->context_length;
 	/* A draft's last verdict is the token after it: it needs a place too. */
 	size_t more = j->kind == JOB_GENERATE ? j->max_tokens : j->n_draft + 1;
-	return more < max - j->n_prompt ? j->n_prompt + more : max;
+	size_t n_prompt = j->n_prompt - j->n_resumed;
+	return more < max - n_prompt ? n_prompt + more : max;
+}
+
+bool sequence_is_full(const struct job *j)
+{
+	return j->n_prompt >= id_limit(j);
 }
 
 size_t sequence_positions(const struct job *j)
@@ -43,22 +49,65 @@ static void fill_ends(struct sequence *s)
 		memcpy(s->ends + d->n_eos, j->stop_ids, j->n_stop_ids * sizeof *s->ends);
 }
 
+/* Text that ends before min_tokens cannot be a stop: it goes past the matcher. */
+static bool show(struct sequence *s)
+{
+	bool found = false;
+	if (s->n_generated < s->job->min_tokens)
+		buf_add(&s->text, s->fresh.data, s->fresh.n_bytes);
+	else
+		found = stops_push(s->stops, s->fresh.data, s->fresh.n_bytes, &s->text);
+	buf_clear(&s->fresh);
+	return found;
+}
+
+static void flush(struct sequence *s)
+{
+	detok_flush(s->detok, &s->fresh);
+	show(s);
+	stops_flush(s->stops, &s->text);
+}
+
+/* The text of a token into s->text; true if a stop string is complete. */
+static bool decode(struct sequence *s, int32_t id, bool is_end)
+{
+	if (!is_end || s->job->include_stop)
+		detok_push(s->detok, id, &s->fresh);
+	return show(s) && !is_end;
+}
+
+/* Repeat what the lost run did with its tokens; their text has been delivered. */
+static void resume_text(struct sequence *s)
+{
+	for (size_t i = s->n_prompt; i < s->n_ids; i++) {
+		bool is_end = sequence_is_end(s, s->ids[i], &s->resumed_stop);
+		s->n_generated++;
+		if (decode(s, s->ids[i], is_end))
+			s->resumed_stop = STOP_STRING;
+	}
+	if (s->resumed_stop != STOP_NONE || sequence_is_full(s->job))
+		flush(s);
+	buf_clear(&s->text);
+}
+
 static void start_text(struct sequence *s)
 {
 	const struct job *j = s->job;
 	s->detok = detok_new(model_tokenizer(model_ref_model(j->model)), j->skip_special);
 	s->stops = stops_new(j->stops, j->n_stops, j->include_stop);
-	size_t from = j->echo || j->n_prompt < PRIME_TOKENS ? 0 : j->n_prompt - PRIME_TOKENS;
-	for (size_t i = from; i < j->n_prompt; i++)
-		detok_push(s->detok, j->prompt[i], &s->text);
+	size_t from = j->echo || s->n_prompt < PRIME_TOKENS ? 0 : s->n_prompt - PRIME_TOKENS;
+	for (size_t i = from; i < s->n_prompt; i++)
+		detok_push(s->detok, s->ids[i], &s->text);
 	if (!j->echo)
 		buf_clear(&s->text);
+	if (j->n_resumed > 0)
+		resume_text(s);
 }
 
 static void start_draft(struct sequence *s)
 {
 	const struct job *j = s->job;
-	size_t n = smaller(j->n_draft, s->n_limit - s->n_prompt - 1);
+	size_t n = smaller(j->n_draft, s->n_limit - s->n_ids - 1);
 	if (n > 0)
 		memcpy(s->ids + s->n_ids, j->draft, n * sizeof *s->ids);
 	s->n_ids += n;
@@ -75,8 +124,9 @@ struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool)
 	s->choice = choice;
 	kv_seq_init(&s->kv, pool);
 	s->n_limit = id_limit(j);
-	s->ids = xcalloc(s->n_limit, sizeof *s->ids);
-	s->n_ids = s->n_prompt = j->n_prompt;
+	s->n_ids = s->n_settled = j->n_prompt;
+	s->n_prompt = j->n_prompt - j->n_resumed;
+	s->ids = xcalloc(s->n_limit > s->n_ids ? s->n_limit : s->n_ids, sizeof *s->ids);
 	memcpy(s->ids, j->prompt, j->n_prompt * sizeof *s->ids);
 	s->sampling = j->sampling;
 	s->sampling.seed += (uint64_t)choice;
@@ -123,7 +173,7 @@ size_t sequence_rows(struct sequence *s, const struct sched_share *share, struct
 			.pos = (int32_t)pos,
 			.seq = &s->kv,
 			.prefill = pos < s->n_prompt,
-			.want_logits = pos + 1 >= s->n_prompt };
+			.want_logits = pos + 1 >= s->n_settled };
 		*n_logits += rows[i].want_logits;
 	}
 	return n;
@@ -151,34 +201,14 @@ bool sequence_is_end(const struct sequence *s, int32_t id, enum stop_detail *det
 	return false;
 }
 
-/* Text that ends before min_tokens cannot be a stop: it goes past the matcher. */
-static bool show(struct sequence *s)
-{
-	bool found = false;
-	if (s->n_generated < s->job->min_tokens)
-		buf_add(&s->text, s->fresh.data, s->fresh.n_bytes);
-	else
-		found = stops_push(s->stops, s->fresh.data, s->fresh.n_bytes, &s->text);
-	buf_clear(&s->fresh);
-	return found;
-}
-
-static void flush(struct sequence *s)
-{
-	detok_flush(s->detok, &s->fresh);
-	show(s);
-	stops_flush(s->stops, &s->text);
-}
-
 static bool append(struct sequence *s, int32_t id, enum finish *finish, enum stop_detail *detail)
 {
 	bool is_end = sequence_is_end(s, id, detail);
 	s->ids[s->n_ids++] = id;
+	s->n_settled = s->n_ids;
 	s->n_generated++;
 	*finish = FINISH_STOP;
-	if (!is_end || s->job->include_stop)
-		detok_push(s->detok, id, &s->fresh);
-	if (show(s) && !is_end) {
+	if (decode(s, id, is_end)) {
 		*detail = STOP_STRING;
 		return true;
 	}

@@ -3,7 +3,7 @@
  * `ids` holds the prompt and then what was generated (or, for a draft check, the draft); the
  * KV cache holds the first kv.n_tokens of them. What is still missing there are the rows of
  * the coming steps: a row below n_prompt is a prompt row, any other an exact one, and every
- * row from the last of the prompt on wants logits. So it does not matter how often the
+ * row whose successor is not settled wants logits. So it does not matter how often the
  * cache was cut back or rebuilt. Compute thread only. */
 #ifndef WORKER_ENGINE_SEQUENCE_H
 #define WORKER_ENGINE_SEQUENCE_H
@@ -31,6 +31,7 @@ struct sequence {
 	struct kv_seq kv;
 	int32_t *ids; /* [n_limit] */
 	size_t n_ids, n_prompt;
+	size_t n_settled;         /* ids that are beyond doubt: all but those of a draft */
 	size_t n_limit;           /* ids it may hold: max_tokens and the context */
 	size_t n_prefilled;       /* prompt tokens reported to the sink */
 	size_t n_generated;       /* tokens delivered */
@@ -39,8 +40,9 @@ struct sequence {
 	size_t n_eos, n_ends;
 	struct detok *detok;
 	struct stops *stops;
-	struct buf fresh; /* decoded, not yet through stops */
-	struct buf text;  /* to be shown with the next token, or as the tail */
+	struct buf fresh;              /* decoded, not yet through stops */
+	struct buf text;               /* to be shown with the next token, or as the tail */
+	enum stop_detail resumed_stop; /* what is resumed had come to its end already */
 	struct verify verify;
 	double first_token, last_progress; /* clock_now(); first_token 0 = none yet */
 	bool ended;
@@ -52,6 +54,9 @@ void sequence_free(struct sequence *s); /* NULL is fine */
 
 /* KV positions a job can come to need per choice. */
 size_t sequence_positions(const struct job *j);
+
+/* Nothing may follow: max_tokens or the context is reached (after a resumption). */
+bool sequence_is_full(const struct job *j);
 
 void sequence_wants(const struct sequence *s, struct sched_seq *out); /* all but rank */
 /* Write the rows of a share, for which the cache has room; returns how many. *n_logits is

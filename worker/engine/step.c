@@ -108,7 +108,7 @@ static void hand_out(struct lane *l, struct sequence *s, const float *logits, si
 		task_end_all(s->task, &(struct ending) { .finish = FINISH_CANCELLED });
 		return;
 	}
-	bool first = s->n_generated == 0;
+	bool first = s->first_token == 0;
 	s->last_progress = clock_now();
 	if (s->n_prefilled < s->n_prompt && j->sink->progress) {
 		size_t have = s->kv.n_tokens;

@@ -52,7 +52,7 @@ static void fill_result(const struct task *t, const struct sequence *s, const st
 	r->stop_detail = how->detail;
 	if (how->finish == FINISH_ERROR)
 		r->fault = *how->fault;
-	r->prompt_tokens = t->job->n_prompt;
+	r->prompt_tokens = t->job->n_prompt - t->job->n_resumed;
 	r->truncated_tokens = t->job->truncated_tokens;
 	fill_times(t, s, r);
 	if (!s)
