@@ -3,7 +3,8 @@
  * An architecture (arch_*.c) is a straight line of these calls; how they are fused, split
  * over threads or moved to a device is the backend's business. Activations live in the
  * backend's memory and are named, not pointed to: host numbers appear only in the rows that
- * go in and the logits that come out. backend_cpu.c is built in and always works.
+ * go in and the logits and last hidden states that come out. backend_cpu.c is built in and always
+ * works.
  *
  * Row exactness: every operation computes a row from that row alone (attend: and its
  * sequence's cache), in an order that depends on the weights' shape and the row's prefill
@@ -124,7 +125,8 @@ struct backend {
 	void (*experts)(struct step *s, enum act out, enum act in, const struct experts *w);
 	/* io = io + scale * in */
 	void (*add)(struct step *s, enum act io, enum act in, float scale);
-	/* Of the rows that want them, in their order. */
+	/* The end of a step: what is in `in` goes to the rows that want their hidden state, and
+	 * logits of it to those that want logits, in their order. */
 	void (*logits)(struct step *s, enum act in, const struct lm_head *h);
 };
 

@@ -50,6 +50,7 @@ static void place_row(struct step *s, const struct batch_row *in, size_t at, int
 		.pos = in->pos,
 		.seq = in->seq,
 		.wanted = in->want_logits ? (*wanted)++ : -1,
+		.hidden = in->hidden,
 	};
 }
 
@@ -268,12 +269,15 @@ static void logits(struct step *s, enum act in, const struct lm_head *h)
 	};
 	struct lm_head head = *h;
 
+	for (size_t r = 0; r < s->n_rows; r++) {
+		const float *x = s->acts[in] + r * dim;
+		if (s->rows[r].hidden)
+			memcpy(s->rows[r].hidden, x, dim * sizeof *x);
+		if (s->rows[r].wanted >= 0)
+			memcpy(s->gathered + (size_t)s->rows[r].wanted * dim, x, dim * sizeof *x);
+	}
 	if (s->n_wanted == 0)
 		return;
-	for (size_t r = 0; r < s->n_rows; r++)
-		if (s->rows[r].wanted >= 0)
-			memcpy(s->gathered + (size_t)s->rows[r].wanted * dim, s->acts[in] + r * dim,
-				dim * sizeof(float));
 	cpu_multiply(s, &p, 1);
 	if (h->scale != 1 || h->softcap > 0)
 		cpu_each_rows(s, finish_logits, &head, s->n_wanted, h->matrix.w.n_out);

@@ -18,6 +18,7 @@ struct step_row {
 	int32_t token, pos;
 	struct kv_seq *seq;
 	int32_t wanted; /* row of the logits, or -1 */
+	float *hidden;  /* as in struct batch_row */
 };
 
 /* Consecutive rows of one sequence: the unit attention is split into. */

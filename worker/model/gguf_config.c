@@ -46,6 +46,7 @@ static const struct {
 	{ "expert_count", "num_experts", CARRY_INT },
 	{ "expert_used_count", "num_experts_per_tok", CARRY_INT },
 	{ "expert_feed_forward_length", "moe_intermediate_size", CARRY_INT },
+	{ "pooling_type", "pooling_type", CARRY_INT },    /* pooling.c */
 	{ "vocab_size", NULL, CARRY_IGNORE },             /* the embedding's rows say it */
 	{ "attention.value_length", NULL, CARRY_IGNORE }, /* check_heads */
 	{ "rope.freq_base", NULL, CARRY_IGNORE },         /* write_rope */

@@ -4,6 +4,7 @@
 #include "worker/model/arch.h"
 #include "worker/model/defaults.h"
 #include "worker/model/format.h"
+#include "worker/model/pooling.h"
 #include "worker/model/quantization.h"
 #include <assert.h>
 #include <errno.h>
@@ -39,6 +40,7 @@ static const struct format *const FORMATS[] = {
 struct model {
 	struct model_info info;
 	struct model_defaults defaults;
+	struct pooling_defaults pooling;
 	char *path;         /* real path */
 	char *architecture; /* model_type */
 	struct model_files files;
@@ -191,6 +193,7 @@ static int load(struct model *m, const struct model_options *opt, struct fault *
 		(rc = find_arch(m, f)) < 0)
 		return rc;
 	m->arch->configure(&m->decoder, files->config);
+	pooling_read(&m->pooling, m->path, files->config);
 	if ((rc = defaults_read(&m->defaults, files->config, files->generation, f)) < 0 ||
 		(rc = quantization_read(files->config, &m->quantization, f)) < 0 ||
 		(rc = config_finish(files->config, f)) < 0 ||
@@ -239,6 +242,11 @@ const struct model_info *model_info(const struct model *m)
 const struct model_defaults *model_defaults(const struct model *m)
 {
 	return &m->defaults;
+}
+
+const struct pooling_defaults *model_pooling(const struct model *m)
+{
+	return &m->pooling;
 }
 
 const struct tokenizer *model_tokenizer(const struct model *m)

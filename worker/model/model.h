@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct chat;
+struct pooling_defaults; /* pooling.h */
 struct tokenizer;
 struct pool; /* kernels/pool.h */
 struct model;
@@ -62,6 +63,7 @@ void model_close(struct model *m);
 
 const struct model_info *model_info(const struct model *m);
 const struct model_defaults *model_defaults(const struct model *m);
+const struct pooling_defaults *model_pooling(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m);
 const struct chat *model_chat(const struct model *m); /* never NULL; may hold no template */
 /* The block pool that fits this model, with at most max_bytes of KV. Owned: kv_pool_free. */
@@ -83,6 +85,8 @@ struct batch_row {
 	bool prefill; /* a prompt token (as opposed to a generated or drafted one): decides
 			 which of the two row-exact multiply paths computes it */
 	bool want_logits;
+	float *hidden; /* [dim], where this row's last hidden state goes, after the final norm;
+			  NULL = unwanted */
 };
 
 /* Run all rows through the model: K and V of every row are appended to its sequence (whose
