@@ -1,7 +1,7 @@
 /* main.c - the tandem command.
  *
  * A reader may start here: stops 1 to 9 take a request from the host to a worker's pipe,
- * 21 and 22 its tokens back. */
+ * 25 and 26 its tokens back. */
 #include "controller/controller.h"
 #include "controller/run.h"
 #include "protocol/log.h"

@@ -1,4 +1,4 @@
-/* relay.c - what workers say unasked. Stop 21; next: stream.c */
+/* relay.c - what workers say unasked. Stop 25; next: stream.c */
 #include "controller/relay.h"
 #include "controller/clock.h"
 #include "controller/dispatch.h"

@@ -1,4 +1,4 @@
-/* stream.c - order and ends of streams. Stop 22; next: host.c */
+/* stream.c - order and ends of streams. Stop 26; next: host.c */
 #include "controller/stream.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/mem.h"

@@ -1,4 +1,4 @@
-/* batch.c - the items of a batch_* call, each on its own way. Stop 12; next: session.c */
+/* batch.c - the items of a batch_* call, each on its own way. */
 #include "worker/batch.h"
 #include "worker/params.h"
 #include "worker/session.h"

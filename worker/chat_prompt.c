@@ -1,4 +1,4 @@
-/* chat_prompt.c - messages through the model's chat template. Stop 13; next: text/chat.c */
+/* chat_prompt.c - messages through the model's chat template. */
 #include "worker/chat_prompt.h"
 #include "protocol/limits.h"
 #include "worker/models.h"

@@ -1,5 +1,4 @@
-/* draft.c - the token form of check_draft, to the engine and back. Stop 13; next:
- * engine/engine.c */
+/* draft.c - the token form of check_draft, to the engine and back. */
 #include "worker/draft.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"

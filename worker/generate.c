@@ -1,4 +1,4 @@
-/* generate.c - generate: from a request to a job in the engine. Stop 12; next:
+/* generate.c - generate: from a request to a job in the engine. Stop 13; next:
  * generate_request.c */
 #include "worker/generate.h"
 #include "protocol/log.h"

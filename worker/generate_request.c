@@ -1,4 +1,4 @@
-/* generate_request.c - parameters of generate → a job. Stop 13; next: engine/engine.c */
+/* generate_request.c - parameters of generate → a job. Stop 14; next: engine/engine.c */
 #include "worker/generate_request.h"
 #include "protocol/mem.h"
 #include "worker/chat_prompt.h"

@@ -1,4 +1,4 @@
-/* handlers.c - the table of handlers, and those that need no model. Stop 12. */
+/* handlers.c - the table of handlers, and those that need no model. Stop 12; next: generate.c */
 #include "worker/handlers.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/limits.h"

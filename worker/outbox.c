@@ -1,4 +1,4 @@
-/* outbox.c - frames to the host. Stop 20; next: controller/peer.c */
+/* outbox.c - frames to the host. Stop 24; next: controller/relay.c */
 #include "worker/outbox.h"
 #include "protocol/err.h"
 #include "protocol/log.h"

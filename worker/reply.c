@@ -1,4 +1,4 @@
-/* reply.c - one answer per request. Stop 19; next: outbox.c */
+/* reply.c - one answer per request. */
 #include "worker/reply.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/log.h"

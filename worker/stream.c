@@ -1,5 +1,4 @@
-/* stream.c - a generate's tokens: collected from the engine, written. Stop 18; next:
- * stream_wire.c */
+/* stream.c - a generate's tokens: collected from the engine, written. Stop 23; next: outbox.c */
 #include "worker/stream.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/log.h"

@@ -1,4 +1,4 @@
-/* text_calls.c - tokenize and detokenize. Stop 13; next: text/tokenizer.c */
+/* text_calls.c - tokenize and detokenize. */
 #include "worker/text_calls.h"
 #include "protocol/mem.h"
 #include "worker/generate_request.h"

@@ -123,8 +123,8 @@ class Host:
     # -- reading ---------------------------------------------------------------------------
 
     def _read_stdout(self):
-        pending = b""
-        while data := os.read(self.process.stdout.fileno(), 1 << 16):
+        pending, out = b"", self.process.stdout.fileno()
+        while data := os.read(out, 1 << 16):
             pending += data
             with self.changed:
                 try:
@@ -288,7 +288,7 @@ class Host:
     # -- the end ---------------------------------------------------------------------------
 
     def close_stdin(self):
-        try:
+        try:  # what is left in the buffer may find nobody any more
             self.process.stdin.close()
         except BrokenPipeError:
             pass
@@ -309,6 +309,8 @@ class Host:
         except ProcessLookupError:
             pass
         self.process.wait()
+        for t in self.threads:
+            t.join(PATIENCE)
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             try:
                 if pipe:

@@ -60,7 +60,7 @@ class Names(unittest.TestCase):
         sources = subprocess.run(["git", "ls-files", "*.c"], cwd=ROOT, capture_output=True, text=True, check=True)
         says = {}
         for path in sources.stdout.split():
-            opening = " ".join(read(path).split("*/", 1)[0].split())
+            opening = " ".join(read(path).split("*/", 1)[0].replace("\n *", " ").split())
             if found := re.search(r" Stop (\d+); next: ([\w./]+\.c)", opening):
                 says[path] = (int(found.group(1)), found.group(2))
         self.assertEqual({path: n for path, (n, _) in says.items()}, dict(toured))

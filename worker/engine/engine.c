@@ -1,4 +1,4 @@
-/* engine.c - the compute thread: jobs in, steps, results out. Stop 13; next: sched.c */
+/* engine.c - the compute thread: jobs in, steps, results out. Stop 15; next: sched.c */
 #include "worker/engine/engine.h"
 #include "kernels/kernels.h"
 #include "kernels/pool.h"

@@ -1,4 +1,4 @@
-/* sampler.c - one token out of a row of logits. Stop 16; next: worker/text/detok.c */
+/* sampler.c - one token out of a row of logits. Stop 20; next: worker/text/detok.c */
 #include "protocol/mem.h"
 #include "worker/engine/candidates.h"
 #include "worker/engine/sampling.h"

@@ -1,4 +1,4 @@
-/* sched.c - the rows of the next step. Stop 14; next: worker/model/model.c */
+/* sched.c - the rows of the next step. Stop 16; next: step.c */
 #include "worker/engine/sched.h"
 
 double sched_rank(enum job_priority priority, double arrived)

@@ -1,5 +1,5 @@
-/* step.c - one forward pass for everyone, and what each sequence makes of its logits.
- * Stop 15; next: sampler.c */
+/* step.c - one forward pass for everyone, and what each sequence makes of its logits. Stop 17;
+ * next: worker/model/model.c */
 #include "worker/engine/lane.h"
 #include "worker/engine/verify.h"
 #include <assert.h>

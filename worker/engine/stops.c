@@ -1,4 +1,4 @@
-/* stops.c - stop strings, with the smallest hold-back. Stop 17b; next: worker/handlers.c */
+/* stops.c - stop strings, with the smallest hold-back. Stop 22; next: worker/stream.c */
 #include "worker/engine/stops.h"
 #include "protocol/mem.h"
 #include <assert.h>

@@ -1,6 +1,7 @@
 /* arch_llama.c - Llama 2 and 3 (arXiv:2307.09288, 2407.21783): RMSNorm, rotary positions,
- * grouped queries, SwiGLU. The forward pass serves every model whose blocks follow each
- * other: norms before or after a branch or none, QK-norm, rotary layers or not, experts. */
+ * grouped queries, SwiGLU. Stop 19; next: worker/engine/sampler.c. The forward pass serves every
+ * model whose blocks follow each other: norms before or after a branch or none, QK-norm, rotary
+ * layers or not, experts. */
 #include "worker/model/arch_llama.h"
 
 static const struct decoder_presets PRESETS = {

@@ -1,4 +1,4 @@
-/* model.c - a loaded model, and one ragged step through it. Stop 14; next: arch_llama.c */
+/* model.c - a loaded model, and one ragged step through it. Stop 18; next: arch_llama.c */
 #include "worker/model/model.h"
 #include "protocol/mem.h"
 #include "worker/model/arch.h"

@@ -1,4 +1,4 @@
-/* detok.c - streaming decode: tokens in, whole UTF-8 out. */
+/* detok.c - streaming decode: tokens in, whole UTF-8 out. Stop 21; next: worker/engine/stops.c */
 #include "protocol/mem.h"
 #include "worker/text/tok_decode.h"
 #include <stdlib.h>
