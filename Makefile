@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check e2e bench docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e bench docs lint format fuzz install clean help \
 	setup-build setup-test setup-ci
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -143,6 +143,15 @@ check: $(SUITES) $B/bin/tandem $B/bin/tandem-worker ## every test; SAN=address,u
 e2e: $B/bin/tandem $B/bin/tandem-worker ## only the tests that drive the binaries
 	TANDEM=$B/bin/tandem TANDEM_WORKER=$B/bin/tandem-worker \
 		$(FIXED) python3 -m unittest discover -s tests/e2e $(E2EFLAGS)
+
+PACKAGES_NEON := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+neon = $(filter-out %/gemm.c %/test_gemm.c,$(call sources,kernels tests/kernels)) tests/emulated/run.c
+check-neon: ## the kernel tests for AArch64 under an emulator (installs both)
+	$(call install,$(PACKAGES_NEON))
+	@mkdir -p $B/bin
+	aarch64-linux-gnu-gcc $(filter-out -MMD -MP -fsanitize%,$(FLAGS)) -Itests/emulated -O2 -ffp-contract=off \
+		-fno-math-errno -static $(neon) -lm -o $B/bin/test_kernels_neon
+	qemu-aarch64 $B/bin/test_kernels_neon
 
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

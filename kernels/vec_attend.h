@@ -2,6 +2,9 @@
  * ref_elements.c. Included after vec_mul.h and vec_elements.h. */
 #ifndef KERNELS_VEC_ATTEND_H
 #define KERNELS_VEC_ATTEND_H
+#include "kernels/vec.h"
+
+#ifdef VEC_LANES
 #include "kernels/attention.h"
 #include "kernels/vec_elements.h"
 #include "kernels/vec_mul.h"
@@ -180,4 +183,5 @@ static void fill_attend(struct kernels *k)
 	k->attend_weights = attend_weights;
 	k->attend_values = attend_values;
 }
+#endif
 #endif

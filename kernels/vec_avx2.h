@@ -1,6 +1,7 @@
 /* vec_avx2.h - private: sixteen lanes in two AVX2 registers; the words of vec_avx512.h. */
 #ifndef KERNELS_VEC_AVX2_H
 #define KERNELS_VEC_AVX2_H
+#ifdef __AVX2__
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -261,5 +262,5 @@ static inline __m128 v_fold(v16 v)
 
 	return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
 }
-#include "kernels/vec_x86_sum.h"
+#endif
 #endif

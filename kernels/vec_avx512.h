@@ -6,6 +6,7 @@
  * stays and a NaN in a is dropped; v_smaller likewise. */
 #ifndef KERNELS_VEC_AVX512_H
 #define KERNELS_VEC_AVX512_H
+#ifdef __AVX512F__
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -180,5 +181,5 @@ static inline __m128 v_fold(v16 v)
 
 	return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
 }
-#include "kernels/vec_x86_sum.h"
+#endif
 #endif

@@ -2,6 +2,9 @@
  * on sixteen lanes. Included after vec_maths.h; each file that does has its own copies. */
 #ifndef KERNELS_VEC_ELEMENTS_H
 #define KERNELS_VEC_ELEMENTS_H
+#include "kernels/vec.h"
+
+#ifdef VEC_LANES
 #include "kernels/kernels.h"
 #include "kernels/vec_maths.h"
 #include <math.h>
@@ -163,4 +166,5 @@ static void fill_elements(struct kernels *k)
 	k->sum_exp = sum_exp;
 	k->softmax = softmax;
 }
+#endif
 #endif

@@ -2,6 +2,9 @@
  * as in ref_elements.c. Included after a vector vocabulary (vec_avx512.h and its kin). */
 #ifndef KERNELS_VEC_MATHS_H
 #define KERNELS_VEC_MATHS_H
+#include "kernels/vec.h"
+
+#ifdef VEC_LANES
 #include "kernels/maths.h"
 
 static inline v16 v_poly(v16 x, const float *c, size_t n)
@@ -72,4 +75,5 @@ static inline v16 v_gelu_erf(v16 x)
 
 	return v_mul(x, v_select(v_less(x, v_set(0)), tail, v_sub(v_set(1), tail)));
 }
+#endif
 #endif

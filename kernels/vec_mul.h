@@ -6,6 +6,9 @@
  * the same whatever the tile. */
 #ifndef KERNELS_VEC_MUL_H
 #define KERNELS_VEC_MUL_H
+#include "kernels/vec.h"
+
+#ifdef VEC_LANES
 #include "kernels/dtype.h"
 #include "kernels/kernels.h"
 
@@ -187,4 +190,5 @@ static void fill_mul(struct kernels *k)
 	k->mul_f16 = mul_f16;
 	k->mul_bf16 = mul_bf16;
 }
+#endif
 #endif

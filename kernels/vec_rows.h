@@ -2,6 +2,9 @@
  * after vec_elements.h. */
 #ifndef KERNELS_VEC_ROWS_H
 #define KERNELS_VEC_ROWS_H
+#include "kernels/vec.h"
+
+#ifdef VEC_LANES
 #include "kernels/vec_elements.h"
 #include <math.h>
 
@@ -79,4 +82,5 @@ static void fill_rows(struct kernels *k)
 	k->layernorm = layernorm;
 	k->rope_half = rope_half;
 }
+#endif
 #endif

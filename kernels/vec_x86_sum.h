@@ -2,6 +2,7 @@
  * brought sixteen lanes down to four. */
 #ifndef KERNELS_VEC_X86_SUM_H
 #define KERNELS_VEC_X86_SUM_H
+#ifdef VEC_LANES
 #include <immintrin.h>
 
 static inline float v_sum(v16 v)
@@ -35,4 +36,5 @@ static inline void v_prefetch(const void *p)
 {
 	_mm_prefetch(p, _MM_HINT_T0);
 }
+#endif
 #endif

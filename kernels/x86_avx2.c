@@ -1,9 +1,7 @@
 /* x86_avx2.c - the templates compiled for AVX2; only selected where the CPU has it. */
 #include "kernels/isa.h"
 
-#if defined(__x86_64__)
-#include "kernels/vec_avx2.h"
-
+#if defined(__AVX2__)
 #include "kernels/vec_attend.h"
 #include "kernels/vec_elements.h"
 #include "kernels/vec_mul.h"

@@ -1,9 +1,7 @@
 /* x86_avx512.c - the templates compiled for AVX512; only selected where the CPU has it. */
 #include "kernels/isa.h"
 
-#if defined(__x86_64__)
-#include "kernels/vec_avx512.h"
-
+#if defined(__AVX512F__)
 #include "kernels/vec_attend.h"
 #include "kernels/vec_elements.h"
 #include "kernels/vec_mul.h"
