@@ -37,6 +37,12 @@ static size_t free_blocks(struct rig *r)
 	return kv_pool_free_blocks(l->kv);
 }
 
+static void nothing_is_promised(struct rig *r)
+{
+	struct lane *l = model_ref_state(r->model);
+	cr_assert(l->promised.blocks == 0 && l->promised.slots == 0);
+}
+
 static size_t all_blocks(struct rig *r)
 {
 	struct lane *l = model_ref_state(r->model);
@@ -65,6 +71,56 @@ Test(engine_ends, a_cancel_in_decode_lets_no_further_token_out)
 	cr_assert_not(engine_cancel(r->engine, h->key), "it is over");
 	heard_free(h);
 	heard_free(other);
+	rig_free(r);
+}
+
+static void cancel_at_last(struct heard *h, const struct job_token *t)
+{
+	if (t->index == LONG - 1 && !engine_cancel(h->rig->engine, h->key))
+		h->broken = true;
+}
+
+Test(engine_ends, a_cancel_that_was_told_true_ends_cancelled_even_at_the_last_token)
+{
+	struct rig *r = rig_new();
+	struct heard *h = rig_submit_hooked(
+		r, long_job(r, 2), &(struct heard) { .on_token = cancel_at_last });
+	must_end(h, FINISH_CANCELLED);
+	cr_assert_eq(h->choices[0].n, LONG);
+	heard_free(h);
+	rig_free(r);
+}
+
+struct victim {
+	struct heard *heard;
+	size_t n_before; /* tokens it had when it was cancelled */
+};
+
+static void cancel_victim(struct heard *h, const struct job_token *t)
+{
+	struct victim *v = h->hook_arg;
+	if (t->index != 50)
+		return;
+	v->n_before = v->heard->n_tokens;
+	h->broken |= !engine_cancel(h->rig->engine, v->heard->key);
+}
+
+Test(engine_ends, a_cancel_reaches_a_neighbour_within_the_same_step)
+{
+	struct rig *r = rig_open(1, RIG_KV, 4);
+	struct victim v = { 0 };
+	struct job *j = long_job(r, 2);
+	j->max_tokens = 400;
+	struct heard *killer = rig_submit_hooked(
+		r, long_job(r, 1), &(struct heard) { .on_token = cancel_victim, .hook_arg = &v });
+	v.heard = rig_submit(r, j);
+	rig_start(r);
+	must_end(v.heard, FINISH_CANCELLED);
+	must_end(killer, FINISH_LENGTH);
+	cr_assert_gt(v.n_before, 10);
+	cr_assert_eq(v.heard->choices[0].n, v.n_before);
+	heard_free(v.heard);
+	heard_free(killer);
 	rig_free(r);
 }
 
@@ -338,6 +394,8 @@ Test(engine_ends, many_jobs_with_random_cancels_leave_no_block_behind)
 	cr_assert_leq(n_heard_cancelled, n_cancelled);
 	cr_assert_gt(n_heard_cancelled, 0);
 	cr_assert_eq(free_blocks(r), all_blocks(r));
+	rig_stop(r, true);
+	nothing_is_promised(r);
 	rig_free(r);
 }
 
