@@ -41,7 +41,8 @@ static void keep_token(struct stream *s, const struct job_token *t)
 		.top_at = s->n_tops,
 		.n_top = p->n_top,
 		.choice = t->choice };
-	memcpy(s->tops + s->n_tops, p->top, (size_t)p->n_top * sizeof *s->tops);
+	if (p->n_top)
+		memcpy(s->tops + s->n_tops, p->top, (size_t)p->n_top * sizeof *s->tops);
 	s->n_tops += (size_t)p->n_top;
 	buf_add(&s->text, t->text, t->n_text);
 	s->n_bytes += sizeof *s->tokens + t->n_text + (size_t)p->n_top * 64;

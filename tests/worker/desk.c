@@ -104,8 +104,7 @@ struct desk *desk_new_loaded(void)
 {
 	struct desk *d = desk_new();
 	desk_ask(d, "0", "load_model", "{\"model_id\":\"m\",\"local_path\":\"" DESK_MODEL "\"}");
-	cr_assert(catalog_get(d->w.catalog, "m", NULL), "%s", d->lines[d->n_lines - 1]);
-	model_ref_release(catalog_get(d->w.catalog, "m", NULL));
+	cr_assert(models_find(d->w.models, "m"), "%s", d->lines[d->n_lines - 1]);
 	return d;
 }
 
