@@ -79,7 +79,7 @@ void fixture_feed(struct fixture *x, struct kv_seq *s, const struct feed *f)
 		size_t n = f->n - at < f->chunk ? f->n - at : f->chunk;
 		for (size_t i = 0; i < n; i++)
 			rows[i] = (struct batch_row) { f->ids[at + i], (int32_t)(s->n_tokens + i),
-				s, !f->decode, f->logits != NULL };
+				s, !f->decode, f->logits != NULL, NULL };
 		cr_assert_eq(kv_reserve(s, n), 0);
 		float *out = f->logits ? f->logits + at * x->vocab_size : NULL;
 		cr_assert_eq(model_forward(x->context, rows, n, out, &why), 0, "%s", why.text);

@@ -9,6 +9,7 @@
 #define WORKER_ENGINE_ENGINE_H
 #include "protocol/err.h"
 #include "worker/engine/sampling.h"
+#include "worker/model/pooling.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +19,7 @@ struct engine;
 
 #define ENGINE_CHUNK_ROWS 256 /* prompt tokens of one step, all sequences together */
 
-enum job_kind { JOB_GENERATE, JOB_CHECK_DRAFT };
+enum job_kind { JOB_GENERATE, JOB_CHECK_DRAFT, JOB_EMBED };
 enum job_priority { PRIORITY_URGENT, PRIORITY_DEFAULT, PRIORITY_BACKGROUND };
 
 enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_TIMEOUT, FINISH_ERROR };
@@ -53,6 +54,9 @@ struct job_result {
 	size_t n_verdicts;              /* accepted + 1 */
 	const float *draft_logprobs;    /* [n_judged]: raw logprob of each draft token looked at */
 	size_t n_judged;                /* accepted, + 1 if a draft token was refused */
+	/* JOB_EMBED, FINISH_STOP: the pooled last hidden states, of no particular length. */
+	const double *embedding; /* [n_embedding] */
+	size_t n_embedding;
 };
 
 struct job_sink {
@@ -81,6 +85,7 @@ struct job {
 	size_t n_resumed;
 	int32_t *draft; /* JOB_CHECK_DRAFT; owned */
 	size_t n_draft;
+	enum pooling pooling; /* JOB_EMBED */
 	/* bias is owned by the job; banned is left to the engine. Choice i draws with seed + i. */
 	struct sampling sampling;
 	int n_choices; /* generate n, 1..LIMIT_N */
@@ -102,7 +107,8 @@ void job_free(struct job *j);
 
 /* Make the prompt fit the model's context: with truncate_left it is cut from the left, a
  * leading bos kept, such that max_tokens still fit but at least half of the context stays
- * prompt. Otherwise ERR_CONTEXT_OVERFLOW with data model_id, prompt_tokens, max. The engine
+ * prompt. Otherwise ERR_CONTEXT_OVERFLOW with data model_id, prompt_tokens, max. A JOB_EMBED may
+ * fill the context, and is never cut. The engine
  * does this for every job; a handler that wants to answer before it submits may do it first
  * (twice is harmless). */
 int job_fit(struct job *j, struct fault *f);

@@ -46,10 +46,9 @@ void job_free(struct job *j)
 static int overflow(const struct job *j, size_t n_prompt, size_t max, struct fault *f)
 {
 	const char *id = model_ref_id(j->model);
-	fault_set(f, ERR_CONTEXT_OVERFLOW,
-		"prompt has %zu tokens, the context of %s holds %zu: leave room for at least one "
-		"more",
-		n_prompt, id, max);
+	fault_set(f, ERR_CONTEXT_OVERFLOW, "%s has %zu tokens, the context of %s holds %zu%s",
+		j->kind == JOB_EMBED ? "input" : "prompt", n_prompt, id, max,
+		j->kind == JOB_EMBED ? "" : ": leave room for at least one more");
 	fault_add_str(f, "model_id", id);
 	fault_add_int(f, "prompt_tokens", (int64_t)n_prompt);
 	fault_add_int(f, "max", (int64_t)max);
@@ -70,7 +69,7 @@ int job_fit(struct job *j, struct fault *f)
 {
 	size_t max = model_info(model_ref_model(j->model))->context_length;
 	size_t n = j->n_prompt - j->n_resumed;
-	if (n < max)
+	if (n < max || (n == max && j->kind == JOB_EMBED))
 		return 0;
 	if (!j->truncate_left || max < 2)
 		return overflow(j, n, max, f);

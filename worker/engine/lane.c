@@ -19,6 +19,7 @@ static void lane_free(void *state)
 	model_context_free(l->context);
 	if (l->kv)
 		kv_pool_free(l->kv);
+	free(l->hidden);
 	free(l->logits);
 	free(l->rows);
 	free(l->n_logits);
@@ -40,8 +41,10 @@ static int open_model_parts(struct lane *l, const struct lane_options *opt, stru
 		return ERR_NOMEM;
 	if (mem_mul(l->budget.exact_rows + l->cap_running, l->vocab_size, &n_floats))
 		l->logits = mem_try_array(n_floats, sizeof *l->logits);
-	if (!l->logits)
-		return fault_set(f, ERR_NOMEM, "no memory for the logits of %s", l->model_id);
+	if (mem_mul(l->budget.prefill_rows, l->dim, &n_floats))
+		l->hidden = mem_try_array(n_floats, sizeof *l->hidden);
+	if (!l->logits || !l->hidden)
+		return fault_set(f, ERR_NOMEM, "no memory for the results of %s", l->model_id);
 	l->capacity.blocks = kv_pool_blocks(l->kv);
 	return 0;
 }
@@ -53,6 +56,7 @@ static struct lane *lane_open(
 	l->model = model_ref_model(ref);
 	l->model_id = model_ref_id(ref);
 	l->vocab_size = model_info(l->model)->vocab_size;
+	l->dim = model_info(l->model)->dim;
 	l->capacity.slots = larger(opt->max_running, 1);
 	/* A job with more choices than slots runs alone, but it does run. */
 	l->cap_running = larger(l->capacity.slots, LIMIT_N);

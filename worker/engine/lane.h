@@ -15,7 +15,7 @@ struct kernels;
 struct lane {
 	const struct model *model;
 	const char *model_id;
-	size_t vocab_size;
+	size_t vocab_size, dim;
 	struct kv_pool *kv;
 	struct model_context *context;
 	struct sampler *sampler;
@@ -32,6 +32,7 @@ struct lane {
 	size_t *n_logits;           /* [cap_running] logits rows of each */
 	struct batch_row *rows;     /* [budget] */
 	float *logits;              /* [exact_rows + cap_running][vocab_size] */
+	float *hidden;              /* [prefill_rows][dim], JOB_EMBED's */
 	struct lane *prev, *next;   /* of the engine's busy lanes */
 	bool busy;                  /* in that list */
 };

@@ -131,10 +131,14 @@ struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool)
 	s->sampling = j->sampling;
 	s->sampling.seed += (uint64_t)choice;
 	fill_ends(s);
-	if (j->kind == JOB_GENERATE)
-		start_text(s);
-	else
-		start_draft(s);
+	switch (j->kind) {
+	case JOB_GENERATE: start_text(s); break;
+	case JOB_CHECK_DRAFT: start_draft(s); break;
+	case JOB_EMBED:
+		pooled_init(&s->pooled, j->pooling, j->n_prompt,
+			model_info(model_ref_model(j->model))->dim);
+		break;
+	}
 	s->last_progress = clock_now();
 	return s;
 }
@@ -144,6 +148,7 @@ void sequence_free(struct sequence *s)
 	if (!s)
 		return;
 	kv_seq_release(&s->kv);
+	pooled_release(&s->pooled);
 	free(s->verify.draft_logprobs);
 	free(s->verify.verdicts);
 	buf_release(&s->text);
@@ -173,7 +178,7 @@ size_t sequence_rows(struct sequence *s, const struct sched_share *share, struct
 			.pos = (int32_t)pos,
 			.seq = &s->kv,
 			.prefill = pos < s->n_prompt,
-			.want_logits = pos + 1 >= s->n_settled };
+			.want_logits = s->job->kind != JOB_EMBED && pos + 1 >= s->n_settled };
 		*n_logits += rows[i].want_logits;
 	}
 	return n;

@@ -9,6 +9,7 @@
 #define WORKER_ENGINE_SEQUENCE_H
 #include "protocol/buf.h"
 #include "worker/engine/engine.h"
+#include "worker/engine/pooled.h"
 #include "worker/engine/sched.h"
 #include "worker/engine/stops.h"
 #include "worker/model/model.h"
@@ -44,6 +45,7 @@ struct sequence {
 	struct buf text;               /* to be shown with the next token, or as the tail */
 	enum stop_detail resumed_stop; /* what is resumed had come to its end already */
 	struct verify verify;
+	struct pooled pooled;
 	double first_token, last_progress; /* clock_now(); first_token 0 = none yet */
 	bool ended;
 };

@@ -38,11 +38,18 @@ static void reserve(struct lane *l)
 static size_t gather_rows(struct lane *l)
 {
 	size_t n = 0;
+	float *hidden = l->hidden;
 	for (size_t i = 0; i < l->n_running; i++) {
 		struct sequence *s = l->running[i];
 		l->n_logits[i] = 0;
-		if (!s->ended)
-			n += sequence_rows(s, &l->shares[i], l->rows + n, &l->n_logits[i]);
+		if (s->ended) {
+			l->shares[i] = (struct sched_share) { 0 };
+			continue;
+		}
+		size_t more = sequence_rows(s, &l->shares[i], l->rows + n, &l->n_logits[i]);
+		if (s->job->kind == JOB_EMBED)
+			hidden = pooled_ask(&s->pooled, l->rows + n, more, hidden);
+		n += more;
 	}
 	return n;
 }
@@ -100,9 +107,21 @@ static void judge(struct lane *l, struct sequence *s, const float *logits, size_
 	task_end(s->task, 0, &(struct ending) { verify_finish(s), s->verify.detail, NULL });
 }
 
-/* A sequence of this step, and its logits [n]. */
-static void hand_out(struct lane *l, struct sequence *s, const float *logits, size_t n)
+/* A text's vector has no first token; it is whole with its last row. */
+static void take_hidden(struct sequence *s, const struct batch_row *rows, size_t n)
 {
+	pooled_take(&s->pooled, rows, n);
+	if (s->kv.n_tokens < s->n_prompt)
+		return;
+	pooled_finish(&s->pooled);
+	s->first_token = clock_now();
+	task_end(s->task, 0, &(struct ending) { .finish = FINISH_STOP });
+}
+
+/* Sequence i of this step, its rows, and the logits of those that wanted them. */
+static void hand_out(struct lane *l, size_t i, const struct batch_row *rows, const float *logits)
+{
+	struct sequence *s = l->running[i];
 	const struct job *j = s->job;
 	if (atomic_load(&s->task->cancelled)) {
 		task_end_all(s->task, &(struct ending) { .finish = FINISH_CANCELLED });
@@ -115,10 +134,12 @@ static void hand_out(struct lane *l, struct sequence *s, const float *logits, si
 		s->n_prefilled = have < s->n_prompt ? have : s->n_prompt;
 		j->sink->progress(j->sink_arg, s->n_prefilled, s->n_prompt);
 	}
-	if (n == 0)
+	if (j->kind == JOB_EMBED)
+		take_hidden(s, rows, l->shares[i].n_prefill);
+	if (l->n_logits[i] == 0)
 		return;
 	if (j->kind == JOB_CHECK_DRAFT) {
-		judge(l, s, logits, n);
+		judge(l, s, logits, l->n_logits[i]);
 		return;
 	}
 	/* Before the first choice's own token: that may end it, and its cache with it. */
@@ -135,15 +156,18 @@ void lane_step(struct lane *l)
 	size_t n_rows = gather_rows(l), n = l->n_running;
 	int rc = n_rows ? model_forward(l->context, l->rows, n_rows, l->logits, &f) : 0;
 	const float *logits = l->logits;
+	const struct batch_row *rows = l->rows;
 	for (size_t i = 0; i < n; i++) {
 		struct sequence *s = l->running[i];
-		if (s->ended || l->shares[i].n_prefill + l->shares[i].n_exact == 0)
-			continue;
-		if (rc < 0)
+		size_t n_own = l->shares[i].n_prefill + l->shares[i].n_exact;
+		/* One that a sister choice ended in this very step has its rows here all the same.
+		 */
+		if (!s->ended && n_own > 0 && rc < 0)
 			fail(s, &f);
-		else
-			hand_out(l, s, logits, l->n_logits[i]);
+		else if (!s->ended && n_own > 0)
+			hand_out(l, i, rows, logits);
 		logits += l->n_logits[i] * l->vocab_size;
+		rows += n_own;
 	}
 	lane_settle(l);
 }

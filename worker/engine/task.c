@@ -63,6 +63,8 @@ static void fill_result(const struct task *t, const struct sequence *s, const st
 	r->n_verdicts = s->verify.n_verdicts;
 	r->draft_logprobs = s->verify.draft_logprobs;
 	r->n_judged = s->verify.n_judged;
+	r->embedding = s->pooled.sum;
+	r->n_embedding = s->pooled.dim;
 }
 
 void task_end(struct task *t, int choice, const struct ending *how)
