@@ -109,10 +109,10 @@ Test(engine_ends, a_cancel_reaches_a_neighbour_within_the_same_step)
 {
 	struct rig *r = rig_open(1, RIG_KV, 4);
 	struct victim v = { 0 };
-	struct job *j = long_job(r, 2);
+	struct job *first = long_job(r, 1), *j = long_job(r, 2);
 	j->max_tokens = 400;
 	struct heard *killer = rig_submit_hooked(
-		r, long_job(r, 1), &(struct heard) { .on_token = cancel_victim, .hook_arg = &v });
+		r, first, &(struct heard) { .on_token = cancel_victim, .hook_arg = &v });
 	v.heard = rig_submit(r, j);
 	rig_start(r);
 	must_end(v.heard, FINISH_CANCELLED);
