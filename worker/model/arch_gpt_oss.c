@@ -106,7 +106,7 @@ static void bind_experts(struct decoder *d, struct weights *w, size_t i)
 static void bind(struct decoder *d, struct weights *w)
 {
 	decoder_bind_ends(d, w);
-	for (size_t i = 0; i < d->n_layers; i++) {
+	for (size_t i = 0; i < d->n_layers && w->rc == 0; i++) {
 		struct layer *l = &d->layers[i];
 		llama_bind_layer(d, w, i);
 		l->attention.sinks =

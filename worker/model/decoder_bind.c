@@ -88,6 +88,8 @@ void decoder_bind_experts(
 	struct experts *x = &d->layers[i].experts;
 	struct ffn *ffns;
 
+	if (w->rc < 0) /* a hostile config's thousands of experts are not laid out */
+		return;
 	decoder_make_experts(d, i);
 	ffns = d->expert_ffns + i * d->n_experts;
 	x->router = weights_matrix(
