@@ -59,13 +59,23 @@ static const struct param EMBED[] = {
 	{ .name = "input",
 		.type = PARAM_STRING_OR_STRINGS,
 		.required = true,
+		.min = 1,
 		.max = LIMIT_BATCH,
-		.doc = "One text or several." },
+		.doc = "One text or several; each must fit in the model's context." },
 	{ .name = "pooling",
 		.type = PARAM_STRING,
 		.nullable = true,
-		.doc = "How rows are joined." },
-	{ .name = "normalize", .type = PARAM_BOOL, .nullable = true, .doc = "Unit length." },
+		.choices = "mean cls last",
+		.doc = "Which of a text's last hidden states make its vector: the mean of all, the "
+		       "first, the last. Default: what the model's files say (modules.json and "
+		       "1_Pooling, or pooling_type of a GGUF), else last." },
+	{ .name = "normalize",
+		.type = PARAM_BOOL,
+		.nullable = true,
+		.doc = "Scale vectors to unit length. Default: whether modules.json has a "
+		       "Normalize "
+		       "module; true for models without a modules.json." },
+	PARAM_ROWS_SCHEDULING,
 };
 
 static const struct param BATCH[] = {
@@ -115,9 +125,11 @@ const struct method METHODS_TEXT[] = {
 		.cls = METHOD_PURE,
 		ROWS(EMBED),
 		.positional = "model_id input",
-		.refused = "embed is not available: this version computes no embeddings",
-		.doc = "Texts to vectors.",
-		.result = "data[index:integer embedding:number[]] usage:object",
+		.doc = "Texts to vectors. An answer is one frame, with room for 127 vectors of "
+		       "4096 numbers or 508 of 1024.",
+		.result =
+			"data[index:integer embedding:number[]] pooling:string normalized:boolean "
+			"usage{prompt_tokens:integer total_tokens:integer}",
 		.example = "{\"model_id\":\"novel-7m\",\"input\":\"a text\"}" },
 	{ 0 },
 };

@@ -6,6 +6,7 @@
 #include "worker/batch.h"
 #include "worker/chat_prompt.h"
 #include "worker/check_draft.h"
+#include "worker/embed.h"
 #include "worker/generate.h"
 #include "worker/info.h"
 #include "worker/load.h"
@@ -127,6 +128,7 @@ static const struct {
 	{ "apply_chat_template", handle_apply_chat_template },
 	{ "generate", handle_generate },
 	{ "check_draft", handle_check_draft },
+	{ "embed", handle_embed },
 	{ "batch_tokenize", handle_batch },
 	{ "batch_generate", handle_batch },
 	{ "batch_check_draft", handle_batch },

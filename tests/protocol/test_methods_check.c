@@ -257,7 +257,7 @@ Test(methods_check, what_does_not_exist_yet_is_refused_unless_it_asks_for_nothin
 		cr_assert_eq(check("generate", text), ERR_INVALID_PARAMS, "accepted: %s", on[i]);
 		cr_assert_not_null(strstr(f.data, "\"path\":"));
 	}
-	cr_assert_eq(check("embed", "{\"model_id\":\"m\",\"input\":\"x\"}"), ERR_INVALID_PARAMS);
+	cr_assert_eq(check("embed", "{\"model_id\":\"m\",\"input\":[]}"), ERR_INVALID_PARAMS);
 }
 
 Test(methods_check, old_hosts_load_models_unchanged)

@@ -15,8 +15,13 @@
 
 struct desk *desk_new(void)
 {
+	return desk_new_of(1);
+}
+
+struct desk *desk_new_of(int n_threads)
+{
 	struct desk *d = xcalloc(1, sizeof *d);
-	d->w.options = (struct worker_options) { .threads = 1,
+	d->w.options = (struct worker_options) { .threads = n_threads,
 		.kv_bytes = (size_t)64 << 20,
 		.max_running = 16,
 		.max_frame = FRAME_IN_MAX,

@@ -15,6 +15,7 @@ struct desk {
 };
 
 struct desk *desk_new(void);
+struct desk *desk_new_of(int n_threads);
 struct desk *desk_new_loaded(void); /* DESK_MODEL as "m" */
 void desk_free(struct desk *d);     /* cancels what runs, and waits for its end */
 
