@@ -16,7 +16,8 @@
 #include <sys/random.h>
 #include <sys/wait.h>
 
-#define START_SECONDS 60 /* to answer `initialize`; models are not loaded yet then */
+#define START_SECONDS 60  /* to answer `initialize`; models are not loaded yet then */
+#define CLOSED_MS     500 /* to end after its stdout did */
 
 static void happened(struct worker *w, enum sup_event event);
 static void workers_changed(struct controller *c);
@@ -87,8 +88,8 @@ static void on_notified(void *arg, const struct rpc_msg *m, const char *text, si
 static void on_closed(void *arg)
 {
 	struct worker *w = arg;
-	w->is_closed = true;
-	happened(w, SUP_SILENT);
+	/* It is about to end by itself, most likely; a kill now would hide why. */
+	set_timer(w, CLOSED_MS);
 }
 
 static void on_said(void *arg, const char *line)
@@ -103,7 +104,6 @@ static void start(struct worker *w)
 	struct spawned fds;
 	struct fault f;
 	w->generation++;
-	w->is_closed = false;
 	if (spawn_process(w->c->opt->worker_argv, &fds, &f) < 0) {
 		log_error("%s", f.text);
 		snprintf(w->last_error, sizeof w->last_error, "%.250s", f.text);

@@ -29,7 +29,6 @@ struct worker {
 	size_t n_streams;    /* generates it holds, streaming or not */
 	uint64_t last_us;    /* of the latest dispatch */
 	size_t n_reloading;
-	bool is_closed;  /* its stdout ended before it was reaped */
 	struct buf info; /* its runtime/info result, JSON */
 	struct worker_end end;
 	char last_error[256];
