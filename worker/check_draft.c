@@ -1,10 +1,10 @@
 /* check_draft.c - the pair form: two loaded models compared. The token form is draft.c. */
 #include "worker/check_draft.h"
+#include "worker/draft.h"
 #include "worker/model/model.h"
 #include "worker/models.h"
 #include "worker/params.h"
 #include "worker/text/tokenizer.h"
-#include "worker/draft.h"
 #include <stdio.h>
 #include <string.h>
 

@@ -1,18 +1,20 @@
 /* host_facts.c - from /proc. */
 #include "worker/host_facts.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 struct memory_use host_memory(void)
 {
-	unsigned long long vms = 0, rss = 0;
+	char line[128] = "", *at = line;
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	FILE *f = fopen("/proc/self/statm", "re");
-	if (f && fscanf(f, "%llu %llu", &vms, &rss) != 2)
-		vms = rss = 0;
+	if (f && !fgets(line, sizeof line, f))
+		line[0] = '\0';
 	if (f)
 		fclose(f);
+	const uint64_t vms = strtoull(at, &at, 10), rss = strtoull(at, NULL, 10);
 	return (struct memory_use) { rss * page, vms * page };
 }
 

@@ -5,8 +5,6 @@
 #include "protocol/log.h"
 #include "worker/handlers.h"
 #include "worker/params.h"
-#include <stdlib.h>
-#include <string.h>
 
 #define ID_BYTES_MAX 65536 /* an id is echoed in frames that have a limit */
 
@@ -77,7 +75,7 @@ void session_dispatch(struct request *rq)
 	if (method_check(rq->method, rq->params, &f) == 0 && admit(rq, &f) == 0 && !handler)
 		fault_set(&f, ERR_METHOD_NOT_FOUND, "%s is not answered by a worker",
 			rq->method->name);
-	if (f.err) {
+	if (f.err || !handler) {
 		log_debug("%s refused: %s", rq->method->name, f.text);
 		reply_fault(rq->reply, &f);
 		json_object_put(rq->params);
@@ -108,7 +106,7 @@ static void take_call(struct worker *w, const struct rpc_msg *m, struct gather *
 		if (!rq.params)
 			fault_set(&f, ERR_NOMEM, "no memory for the parameters");
 	}
-	if (f.err) {
+	if (f.err || !rq.method) {
 		log_debug("%s: %s", m->method, f.text);
 		reply_about(rq.reply, rq.method, rq.arrived);
 		reply_fault(rq.reply, &f);
@@ -168,11 +166,7 @@ void session_text(struct worker *w, const char *text, size_t n)
 		answer_fault(w, RPC_ID_NULL, NULL, &f);
 		return;
 	}
-	while (n && strchr(" \t\r\n", *text)) {
-		text++;
-		n--;
-	}
-	const struct json_span value = { text, n };
+	const struct json_span value = json_whole(text, n);
 	if (json_kind(value) == '[')
 		take_array(w, value);
 	else

@@ -88,10 +88,9 @@ static int tokenize(struct json_object *params, const struct model_ref *ref, str
 	if (err == 0) {
 		const bool only_count = params_bool(params, "count_only", false);
 		buf_addc(out, '{');
-		if (!only_count && !write_ids(&ids, out))
-			err = too_large(ids.n, f);
-		else if (!only_count && params_bool(params, "return_strings", true) &&
-			 !write_pieces(t, &ids, out))
+		const bool pieces = params_bool(params, "return_strings", true);
+		if (!only_count &&
+			!(write_ids(&ids, out) && (!pieces || write_pieces(t, &ids, out))))
 			err = too_large(ids.n, f);
 		jout_key_int(out, "count", (int64_t)ids.n);
 		buf_addc(out, '}');
