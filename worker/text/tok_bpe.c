@@ -117,92 +117,65 @@ static int read_bpe(struct tok_model *m, const struct tok_field *x)
 	return err;
 }
 
-/* -- encoding --------------------------------------------------------------------------- */
+/* -- seams ----------------------------------------------------------------------------------- */
 
-/* Pieces nobody knows wait here: neighbours fuse into one unk if the file says so. */
-struct unk_run {
-	bool is_open;
-};
-
-static void close_unk(const struct tok_model *m, struct merge_work *w, struct unk_run *u)
+static int32_t find_char(const struct tok_model *m, const char *s, size_t n)
 {
-	if (u->is_open)
-		merge_work_push(w, m->unk);
-	u->is_open = false;
-}
-
-static void add_unk(const struct tok_model *m, struct merge_work *w, struct unk_run *u)
-{
-	if (m->unk < 0)
-		return; /* the file gives no way to write it: Hugging Face drops it too */
-	if (!m->fuse_unk)
-		close_unk(m, w, u);
-	u->is_open = true;
-}
-
-static bool add_fallback(const struct tok_model *m, struct merge_work *w, const struct buf *s)
-{
-	for (size_t i = 0; i < s->n_bytes; i++)
-		if (m->byte_ids[(unsigned char)s->data[i]] < 0)
-			return false;
-	for (size_t i = 0; i < s->n_bytes; i++)
-		merge_work_push(w, m->byte_ids[(unsigned char)s->data[i]]);
-	return true;
-}
-
-static void start_bytes(const struct tok_model *m, struct merge_work *w, const char *s, size_t n)
-{
-	struct unk_run u = { false };
-	for (size_t i = 0; i < n; i++) {
-		int32_t id = m->byte_ids[(unsigned char)s[i]];
-		if (id < 0) {
-			add_unk(m, w, &u);
-			continue;
-		}
-		close_unk(m, w, &u);
-		merge_work_push(w, id);
-	}
-	close_unk(m, w, &u);
-}
-
-static int32_t find_char(const struct tok_model *m, const struct buf *c)
-{
-	int32_t id = tok_vocab_find(&m->vocab, c->data, c->n_bytes);
+	int32_t id = tok_vocab_find(&m->vocab, s, n);
 	if (id >= 0 || m->loose.n_ids == 0)
 		return id;
-	id = tok_vocab_find(&m->loose, c->data, c->n_bytes);
+	id = tok_vocab_find(&m->loose, s, n);
 	return id >= 0 ? id + (int32_t)m->vocab.n_ids : -1;
 }
 
-static void start_chars(const struct tok_model *m, struct tok_work *work, const char *s, size_t n)
+static size_t char_width(const char *s, size_t n)
 {
-	struct merge_work *w = &work->merge;
-	struct unk_run u = { false };
-	struct buf *c = &work->word;
-	for (size_t at = 0; at < n;) {
-		uint32_t cp;
-		int len = utf8_decode(s + at, n - at, &cp);
-		len = len > 0 ? len : 1;
-		buf_clear(c);
-		if (at > 0)
-			buf_add(c, m->prefix.data, m->prefix.n_bytes);
-		buf_add(c, s + at, (size_t)len);
-		at += (size_t)len;
-		if (at == n)
-			buf_add(c, m->suffix.data, m->suffix.n_bytes);
-		int32_t id = find_char(m, c);
-		if (id >= 0) {
-			close_unk(m, w, &u);
-			merge_work_push(w, id);
-		} else if (!m->byte_fallback || !add_fallback(m, w, c)) {
-			add_unk(m, w, &u);
-		}
-	}
-	close_unk(m, w, &u);
+	uint32_t cp;
+	int len = utf8_decode(s, n, &cp);
+	return len > 0 ? (size_t)len : 1;
 }
 
+static void join_piece(struct tok_model *m, int32_t id)
+{
+	size_t n, width;
+	const char *s = tok_vocab_get(m->is_bytes ? &m->raw : &m->vocab, id, &n);
+	int32_t last = -1;
+	for (size_t at = 0; s && at < n; at += width) {
+		width = m->is_bytes ? 1 : char_width(s + at, n - at);
+		int32_t next = m->is_bytes ? m->byte_ids[(unsigned char)s[at]]
+					   : find_char(m, s + at, width);
+		if (last >= 0 && next >= 0)
+			tok_merges_put(&m->joins, last, next, (struct tok_merge) { 0, 0 });
+		last = next;
+	}
+}
+
+void tok_bpe_find_seams(struct tok_model *m)
+{
+	if (m->prefix.n_bytes || m->suffix.n_bytes)
+		return;
+	for (size_t i = 0; i < m->merges.n_slots; i++)
+		if (m->merges.slots[i].pair != UINT64_MAX)
+			join_piece(m, m->merges.slots[i].to.id);
+	m->has_seams = true;
+}
+
+/* -- encoding --------------------------------------------------------------------------- */
+
+#define PIECES_MAX ((size_t)1 << 24) /* of one word without a seam */
+#define CUT_FROM   256               /* shorter words are merged in one go */
+
+/* One word on its way to first pieces. Pieces nobody knows wait: neighbours fuse into one
+ * unk if the file says so. */
+struct start {
+	const struct tok_model *m;
+	struct tok_run *r;
+	struct merge_work *w;
+	bool is_unk_open;
+};
+
 /* Loose characters that found no partner end as their bytes, or unknown. */
-static void push_merged(const struct tok_model *m, struct tok_run *r)
+static void push_loose(const struct tok_model *m, struct tok_run *r)
 {
 	const struct merge_work *w = &r->work->merge;
 	bool spell = m->byte_fallback && m->has_all_bytes, after_unk = false;
@@ -221,30 +194,113 @@ static void push_merged(const struct tok_model *m, struct tok_run *r)
 	}
 }
 
+/* Merge what has come and write it out. */
+static void flush(struct start *x)
+{
+	tok_merges_apply(&x->m->merges, x->w);
+	if (x->m->loose.n_ids > 0)
+		push_loose(x->m, x->r);
+	else
+		for (size_t i = 0; i < x->w->n; i++)
+			tok_ids_push(x->r->out, x->w->ids[i]);
+	x->w->n = 0;
+}
+
+static bool is_plain(const struct tok_model *m, int32_t id)
+{
+	return id != m->unk && (size_t)id < m->vocab.n_ids;
+}
+
+static void close_unk(struct start *x)
+{
+	if (x->is_unk_open)
+		merge_work_push(x->w, x->m->unk);
+	x->is_unk_open = false;
+}
+
+static void add_unk(struct start *x)
+{
+	if (x->m->unk < 0)
+		return; /* the file gives no way to write it: Hugging Face drops it too */
+	if (!x->m->fuse_unk)
+		close_unk(x);
+	x->is_unk_open = true;
+}
+
+static void add_known(struct start *x, int32_t id)
+{
+	struct merge_work *w = x->w;
+	close_unk(x);
+	if (w->n >= CUT_FROM && x->m->has_seams && is_plain(x->m, id) &&
+		is_plain(x->m, w->ids[w->n - 1]) &&
+		tok_merges_find(&x->m->joins, w->ids[w->n - 1], id).rank == MERGE_NO_RANK)
+		flush(x);
+	merge_work_push(w, id);
+}
+
+static bool add_fallback(struct start *x, const struct buf *s)
+{
+	const struct tok_model *m = x->m;
+	for (size_t i = 0; i < s->n_bytes; i++)
+		if (m->byte_ids[(unsigned char)s->data[i]] < 0)
+			return false;
+	for (size_t i = 0; i < s->n_bytes; i++)
+		merge_work_push(x->w, m->byte_ids[(unsigned char)s->data[i]]);
+	return true;
+}
+
+static void start_bytes(struct start *x, const char *s, size_t n)
+{
+	for (size_t i = 0; i < n && x->w->n <= PIECES_MAX; i++) {
+		int32_t id = x->m->byte_ids[(unsigned char)s[i]];
+		if (id >= 0)
+			add_known(x, id);
+		else
+			add_unk(x);
+	}
+}
+
+static void start_chars(struct start *x, const char *s, size_t n)
+{
+	const struct tok_model *m = x->m;
+	struct buf *c = &x->r->work->word;
+	for (size_t at = 0; at < n && x->w->n <= PIECES_MAX;) {
+		size_t width = char_width(s + at, n - at);
+		buf_clear(c);
+		if (at > 0)
+			buf_add(c, m->prefix.data, m->prefix.n_bytes);
+		buf_add(c, s + at, width);
+		at += width;
+		if (at == n)
+			buf_add(c, m->suffix.data, m->suffix.n_bytes);
+		int32_t id = find_char(m, c->data, c->n_bytes);
+		if (id >= 0)
+			add_known(x, id);
+		else if (!m->byte_fallback || !add_fallback(x, c))
+			add_unk(x);
+	}
+}
+
 static int encode_bpe(const struct tok_model *m, struct tok_run *r, const char *s, size_t n)
 {
-	struct merge_work *w = &r->work->merge;
-	w->n = 0;
-	if (n >= INT32_MAX / 2)
-		return fault_set(r->fault, ERR_TOKENIZER, "a word of %zu bytes is too long", n);
-	if (m->ignore_merges) {
-		int32_t id = tok_vocab_find(m->is_bytes ? &m->raw : &m->vocab, s, n);
-		if (id >= 0) {
-			tok_ids_push(r->out, id);
-			return 0;
-		}
-	}
-	if (m->is_bytes)
-		start_bytes(m, w, s, n);
-	else
-		start_chars(m, r->work, s, n);
-	tok_merges_apply(&m->merges, w);
-	if (m->loose.n_ids > 0) {
-		push_merged(m, r);
+	struct start x = { .m = m, .r = r, .w = &r->work->merge };
+	int32_t whole = -1;
+	x.w->n = 0;
+	if (m->ignore_merges)
+		whole = tok_vocab_find(m->is_bytes ? &m->raw : &m->vocab, s, n);
+	if (whole >= 0) {
+		tok_ids_push(r->out, whole);
 		return 0;
 	}
-	for (size_t i = 0; i < w->n; i++)
-		tok_ids_push(r->out, w->ids[i]);
+	if (m->is_bytes)
+		start_bytes(&x, s, n);
+	else
+		start_chars(&x, s, n);
+	close_unk(&x);
+	if (x.w->n > PIECES_MAX)
+		return fault_set(r->fault, ERR_TOKENIZER,
+			"A word of more than %zu characters is too long to merge", PIECES_MAX);
+	flush(&x);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "protocol/mem.h"
 #include "protocol/utf8.h"
 #include "worker/text/tok_bytelevel.h"
+#include "worker/text/tok_chain.h"
 #include "worker/text/tok_unicode.h"
 #include <stdlib.h>
 #include <string.h>
@@ -425,9 +426,10 @@ static const struct decoder_kind kinds[] = {
 	{ "BPEDecoder", "type suffix", read_suffix, push_bpe, flush_bpe, false },
 };
 
-static int read_one(
-	struct tok_decoders *c, const struct decoder_kind *kind, const struct tok_field *x)
+static int read_one(void *into, size_t row, const struct tok_field *x)
 {
+	struct tok_decoders *c = into;
+	const struct decoder_kind *kind = &kinds[row];
 	int err = tok_field_knows(x, kind->members);
 	if (err)
 		return err;
@@ -444,38 +446,17 @@ static int read_one(
 	return kind->read ? kind->read(d, x) : 0;
 }
 
-static int read_chain(struct tok_decoders *c, const struct tok_field *x, int depth)
+static const char *type_at(size_t row)
 {
-	struct tok_field type = tok_field_get(x, "type"), list = tok_field_get(x, "decoders");
-	char name[64];
-	int err = tok_field_is_object(x);
-	if (err)
-		return err;
-	if (!json_copy_str(type.value, name, sizeof name))
-		return tok_field_wrong(&type, "is not the name of a decoder");
-	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-		if (strcmp(kinds[i].type, name) == 0)
-			return read_one(c, &kinds[i], x);
-	if (strcmp(name, "Sequence") != 0)
-		return tok_field_wrong(&type, "is \"%s\", a decoder that is not understood", name);
-	if (depth == STAGES_MAX / 4)
-		return tok_field_wrong(x, "is nested too deeply");
-	err = tok_field_knows(x, "type decoders");
-	if (err || (err = tok_field_is_array(&list)) != 0)
-		return err;
-	struct json_cursor cursor = json_iterate(list.value);
-	struct json_span value;
-	for (size_t i = 0; err == 0 && json_next_element(&cursor, &value); i++) {
-		struct tok_field element = tok_field_element(&list, i, value);
-		err = read_chain(c, &element, depth + 1);
-	}
-	return err;
+	return row < sizeof kinds / sizeof kinds[0] ? kinds[row].type : NULL;
 }
+
+static const struct tok_chain chain = { "decoder", "decoders", type_at, read_one };
 
 int tok_decoders_read(struct tok_decoders *c, const struct tok_field *x)
 {
-	c->is_set = tok_field_is_set(x);
-	return c->is_set ? read_chain(c, x, 0) : 0;
+	c->is_set |= tok_field_is_set(x);
+	return tok_chain_read(&chain, c, x);
 }
 
 void tok_decoders_release(struct tok_decoders *c)

@@ -189,6 +189,8 @@ void tok_model_finish(struct tok_model *m)
 		if (m->merges.slots[i].pair != UINT64_MAX && s && has_inner_mark(s, n))
 			m->cuts_at_spaces = false;
 	}
+	if (m->kind == &tok_bpe_kind)
+		tok_bpe_find_seams(m);
 }
 
 void tok_model_release(struct tok_model *m)
@@ -197,6 +199,7 @@ void tok_model_release(struct tok_model *m)
 	tok_vocab_release(&m->raw);
 	tok_vocab_release(&m->loose);
 	tok_merges_release(&m->merges);
+	tok_merges_release(&m->joins);
 	tok_trie_release(&m->trie);
 	buf_release(&m->prefix);
 	buf_release(&m->suffix);

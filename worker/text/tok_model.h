@@ -17,5 +17,6 @@ bool tok_unigram_add(struct tok_model *m, const char *s, size_t n, double score,
 bool tok_unigram_finish(struct tok_model *m);
 /* Every piece into the trie. false: too many. */
 bool tok_wordpiece_finish(struct tok_model *m);
+void tok_bpe_find_seams(struct tok_model *m);   /* m->joins, of the rules there are */
 void tok_model_find_bytes(struct tok_model *m); /* "<0x00>" … "<0xFF>" */
 #endif

@@ -1,4 +1,5 @@
 /* tok_post.c - post-processors: the control tokens put before and after a text. */
+#include "worker/text/tok_chain.h"
 #include "worker/text/tok_stages.h"
 #include <string.h>
 
@@ -145,40 +146,22 @@ static const struct post_kind {
 	{ "RobertaProcessing", "type sep cls trim_offsets add_prefix_space", read_bert },
 };
 
-static int read_chain(struct tok_post *p, const struct tok_field *x, int depth)
+static int read_one(void *into, size_t row, const struct tok_field *x)
 {
-	struct tok_field type = tok_field_get(x, "type"), list = tok_field_get(x, "processors");
-	char name[64];
-	int err = tok_field_is_object(x);
-	if (err)
-		return err;
-	if (!json_copy_str(type.value, name, sizeof name))
-		return tok_field_wrong(&type, "is not the name of a post-processor");
-	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-		if (strcmp(kinds[i].type, name) == 0) {
-			err = tok_field_knows(x, kinds[i].members);
-			return err ? err : kinds[i].read(p, x);
-		}
-	if (strcmp(name, "Sequence") != 0)
-		return tok_field_wrong(
-			&type, "is \"%s\", a post-processor that is not understood", name);
-	if (depth == STAGES_MAX / 4)
-		return tok_field_wrong(x, "is nested too deeply");
-	err = tok_field_knows(x, "type processors");
-	if (err || (err = tok_field_is_array(&list)) != 0)
-		return err;
-	struct json_cursor cursor = json_iterate(list.value);
-	struct json_span value;
-	for (size_t i = 0; err == 0 && json_next_element(&cursor, &value); i++) {
-		struct tok_field element = tok_field_element(&list, i, value);
-		err = read_chain(p, &element, depth + 1);
-	}
-	return err;
+	int err = tok_field_knows(x, kinds[row].members);
+	return err ? err : kinds[row].read(into, x);
 }
+
+static const char *type_at(size_t row)
+{
+	return row < sizeof kinds / sizeof kinds[0] ? kinds[row].type : NULL;
+}
+
+static const struct tok_chain chain = { "post-processor", "processors", type_at, read_one };
 
 int tok_post_read(struct tok_post *p, const struct tok_field *x)
 {
-	return tok_field_is_set(x) ? read_chain(p, x, 0) : 0;
+	return tok_chain_read(&chain, p, x);
 }
 
 void tok_post_release(struct tok_post *p)

@@ -2,6 +2,7 @@
 #include "protocol/mem.h"
 #include "protocol/utf8.h"
 #include "worker/text/tok_bytelevel.h"
+#include "worker/text/tok_chain.h"
 #include "worker/text/tok_scan.h"
 #include "worker/text/tok_scripts.h"
 #include "worker/text/tok_stages.h"
@@ -286,9 +287,10 @@ static struct tok_pretok *append(struct tok_pretoks *c, const struct pretok_kind
 	return &c->stages[c->n++];
 }
 
-static int read_one(
-	struct tok_pretoks *c, const struct pretok_kind *kind, const struct tok_field *x)
+static int read_one(void *into, size_t row, const struct tok_field *x)
 {
+	struct tok_pretoks *c = into;
+	const struct pretok_kind *kind = &kinds[row];
 	int err = tok_field_knows(x, kind->members);
 	if (err)
 		return err;
@@ -309,38 +311,16 @@ static int read_one(
 	return second->read ? second->read(p, x) : 0;
 }
 
-static int read_chain(struct tok_pretoks *c, const struct tok_field *x, int depth)
+static const char *type_at(size_t row)
 {
-	struct tok_field type = tok_field_get(x, "type"), list = tok_field_get(x, "pretokenizers");
-	char name[64];
-	int err = tok_field_is_object(x);
-	if (err)
-		return err;
-	if (!json_copy_str(type.value, name, sizeof name))
-		return tok_field_wrong(&type, "is not the name of a pre-tokenizer");
-	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-		if (strcmp(kinds[i].type, name) == 0)
-			return read_one(c, &kinds[i], x);
-	if (strcmp(name, "Sequence") != 0)
-		return tok_field_wrong(
-			&type, "is \"%s\", a pre-tokenizer that is not understood", name);
-	if (depth == STAGES_MAX / 4)
-		return tok_field_wrong(x, "is nested too deeply");
-	err = tok_field_knows(x, "type pretokenizers");
-	if (err || (err = tok_field_is_array(&list)) != 0)
-		return err;
-	struct json_cursor cursor = json_iterate(list.value);
-	struct json_span value;
-	for (size_t i = 0; err == 0 && json_next_element(&cursor, &value); i++) {
-		struct tok_field element = tok_field_element(&list, i, value);
-		err = read_chain(c, &element, depth + 1);
-	}
-	return err;
+	return row < sizeof kinds / sizeof kinds[0] ? kinds[row].type : NULL;
 }
+
+static const struct tok_chain chain = { "pre-tokenizer", "pretokenizers", type_at, read_one };
 
 int tok_pretoks_read(struct tok_pretoks *c, const struct tok_field *x)
 {
-	return tok_field_is_set(x) ? read_chain(c, x, 0) : 0;
+	return tok_chain_read(&chain, c, x);
 }
 
 int tok_pretoks_add_split(

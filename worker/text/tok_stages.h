@@ -8,6 +8,7 @@
  * pieces onward one at a time, so a text of any length costs no list of its words. */
 #ifndef WORKER_TEXT_TOK_STAGES_H
 #define WORKER_TEXT_TOK_STAGES_H
+#include "worker/text/tok_chain.h"
 #include "worker/text/tok_field.h"
 #include "worker/text/tok_merges.h"
 #include "worker/text/tok_regex.h"
@@ -15,8 +16,6 @@
 #include "worker/text/tok_vocab.h"
 #include "worker/text/tokenizer.h"
 #include <pthread.h>
-
-#define STAGES_MAX 64 /* of one chain, and the depth of Sequences in the file */
 
 struct tok_piece {
 	const char *s;
@@ -152,7 +151,9 @@ struct tok_model {
 	struct tok_merges merges;
 	struct buf prefix, suffix; /* continuing_subword_prefix, end_of_word_suffix */
 	bool ignore_merges;
-	bool cuts_at_spaces; /* no rule joins anything to a U+2581 behind it */
+	struct tok_merges joins; /* pairs of first pieces that stand together in some piece */
+	bool has_seams;          /* joins is complete: between other pairs nothing ever merges */
+	bool cuts_at_spaces;     /* no rule joins anything to a U+2581 behind it */
 	/* Unigram */
 	struct tok_trie trie;
 	double *scores;

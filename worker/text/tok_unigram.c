@@ -97,22 +97,30 @@ struct cell { /* the best way to a byte of the word */
 	int32_t length; /* bytes of the piece that ends here; 0: no way yet */
 };
 
-static struct cell *cells_for(struct tok_work *w, size_t n)
+/* The cells of a stretch of the word, from byte `base` on; cell 0 carries the score so far,
+ * so that sums are the same as over the whole word. */
+struct lattice {
+	struct cell *cells;
+	size_t furthest; /* no piece seen so far ends behind it */
+};
+
+static void reserve(struct tok_work *w, struct lattice *l, size_t n)
 {
 	if (n + 1 > w->cap_cells) {
 		w->cap_cells = 2 * (n + 1);
 		w->cells = xreallocarray(w->cells, w->cap_cells, sizeof(struct cell));
 	}
-	struct cell *cells = w->cells;
-	for (size_t i = 0; i <= n; i++)
-		cells[i].length = 0;
-	return cells;
+	l->cells = w->cells;
+	for (size_t i = l->furthest + 1; i <= n; i++)
+		l->cells[i].length = 0;
+	if (n > l->furthest)
+		l->furthest = n;
 }
 
-static void reach(const struct tok_model *m, struct cell *cells, size_t from, struct cell by)
+static void reach(const struct tok_model *m, struct lattice *l, size_t from, struct cell by)
 {
-	struct cell *to = &cells[from + (size_t)by.length];
-	by.score += cells[from].score;
+	struct cell *to = &l->cells[from + (size_t)by.length];
+	by.score += l->cells[from].score;
 	if (m->float_scores)
 		by.score = (float)by.score;
 	if (to->length != 0 && by.score <= to->score)
@@ -120,29 +128,31 @@ static void reach(const struct tok_model *m, struct cell *cells, size_t from, st
 	*to = by;
 }
 
-static void search(const struct tok_model *m, struct cell *cells, const char *s, size_t n)
+/* All pieces that begin at byte `at` of the lattice, where s is. Returns the character's
+ * width. */
+static size_t search_from(const struct tok_model *m, struct tok_work *w, struct lattice *l,
+	size_t at, struct tok_piece in)
 {
-	cells[0].score = 0;
-	for (size_t at = 0; at < n;) {
-		uint32_t cp, node = 0;
-		int len = utf8_decode(s + at, n - at, &cp);
-		size_t width = len > 0 ? (size_t)len : 1;
-		bool has_single = false;
-		for (size_t k = at; k < n; k++) {
-			node = tok_trie_step(&m->trie, node, (unsigned char)s[k]);
-			if (node == 0)
-				break;
-			int32_t id = m->trie.values[node];
-			if (id < 0)
-				continue;
-			reach(m, cells, at,
-				(struct cell) { m->scores[id], id, (int32_t)(k + 1 - at) });
-			has_single |= k + 1 - at == width;
-		}
-		if (!has_single)
-			reach(m, cells, at, (struct cell) { m->unk_score, m->unk, (int32_t)width });
-		at += width;
+	uint32_t cp, node = 0;
+	int len = utf8_decode(in.s, in.n, &cp);
+	size_t width = len > 0 ? (size_t)len : 1;
+	bool has_single = false;
+	for (size_t k = 0; k < in.n; k++) {
+		node = tok_trie_step(&m->trie, node, (unsigned char)in.s[k]);
+		if (node == 0)
+			break;
+		int32_t id = m->trie.values[node];
+		if (id < 0)
+			continue;
+		reserve(w, l, at + k + 1);
+		reach(m, l, at, (struct cell) { m->scores[id], id, (int32_t)(k + 1) });
+		has_single |= k + 1 == width;
 	}
+	if (!has_single) {
+		reserve(w, l, at + width);
+		reach(m, l, at, (struct cell) { m->unk_score, m->unk, (int32_t)width });
+	}
+	return width;
 }
 
 /* A run of unknown characters is one piece: its own id if it has one, else its bytes, else
@@ -163,22 +173,20 @@ static int push_unknown(const struct tok_model *m, struct tok_run *r, const char
 	return 0;
 }
 
-static int encode_unigram(const struct tok_model *m, struct tok_run *r, const char *s, size_t n)
+/* The best path over s[0..n), which is the whole lattice. */
+static int write_path(
+	const struct tok_model *m, struct tok_run *r, const struct cell *cells, struct tok_piece in)
 {
 	struct merge_work *path = &r->work->merge;
-	if (n >= INT32_MAX / 2)
-		return fault_set(r->fault, ERR_TOKENIZER, "a word of %zu bytes is too long", n);
-	struct cell *cells = cells_for(r->work, n);
-	search(m, cells, s, n);
 	path->n = 0;
-	for (size_t end = n; end > 0;) {
+	for (size_t end = in.n; end > 0;) {
 		size_t start = end - (size_t)cells[end].length;
 		if (cells[end].id != m->unk) {
 			merge_work_push(path, cells[end].id);
 		} else {
 			while (start > 0 && cells[start].id == m->unk)
 				start -= (size_t)cells[start].length;
-			int err = push_unknown(m, r, s + start, end - start);
+			int err = push_unknown(m, r, in.s + start, end - start);
 			if (err)
 				return err;
 		}
@@ -187,6 +195,36 @@ static int encode_unigram(const struct tok_model *m, struct tok_run *r, const ch
 	for (size_t i = path->n; i-- > 0;)
 		tok_ids_push(r->out, path->ids[i]);
 	return 0;
+}
+
+#define CUT_FROM   4096                /* bytes; a shorter lattice is not worth a cut */
+#define SEARCH_MAX ((size_t)128 << 20) /* bytes without a place where all paths meet */
+
+/* Where no piece reaches across a byte, every path goes through it: the best one up to there
+ * is final and its memory free for what follows. */
+static int encode_unigram(const struct tok_model *m, struct tok_run *r, const char *s, size_t n)
+{
+	struct lattice l = { 0 };
+	size_t base = 0, at = 0;
+	reserve(r->work, &l, 0);
+	l.cells[0] = (struct cell) { 0, -1, 0 };
+	while (base + at < n) {
+		at += search_from(m, r->work, &l, at,
+			(struct tok_piece) { s + base + at, n - base - at, false });
+		if (at > SEARCH_MAX)
+			return fault_set(r->fault, ERR_TOKENIZER,
+				"A word of more than %zu bytes is too long to cut", SEARCH_MAX);
+		if (at < CUT_FROM || l.furthest > at || l.cells[at].id == m->unk || base + at == n)
+			continue;
+		double score = l.cells[at].score;
+		int err = write_path(m, r, l.cells, (struct tok_piece) { s + base, at, false });
+		if (err)
+			return err;
+		base += at;
+		at = l.furthest = 0;
+		l.cells[0] = (struct cell) { score, -1, 0 };
+	}
+	return write_path(m, r, l.cells, (struct tok_piece) { s + base, at, false });
 }
 
 const struct model_kind tok_unigram_kind = { "Unigram", "unigram", read_unigram, encode_unigram };

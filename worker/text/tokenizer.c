@@ -52,9 +52,35 @@ static struct tok_work *take_work(const struct tokenizer *t)
 	return w ? w : xcalloc(1, sizeof *w);
 }
 
+/* What one huge text needed is not kept for the small ones. */
+#define KEEP_MAX ((size_t)4 << 20)
+
+static void trim(struct buf *b)
+{
+	if (b->cap > KEEP_MAX)
+		buf_release(b);
+}
+
+static void trim_work(struct tok_work *w)
+{
+	if (w->merge.cap * sizeof(int32_t) > KEEP_MAX || w->merge.cap_heap * 8 > KEEP_MAX)
+		merge_work_release(&w->merge);
+	for (size_t i = 0; i < STAGES_MAX; i++)
+		trim(&w->stage[i]);
+	trim(&w->text[0]);
+	trim(&w->text[1]);
+	trim(&w->word);
+	if (w->cap_cells * 16 > KEEP_MAX) {
+		free(w->cells);
+		w->cells = NULL;
+		w->cap_cells = 0;
+	}
+}
+
 static void give_work(const struct tokenizer *t, struct tok_work *w)
 {
 	struct tokenizer *pool = (struct tokenizer *)(uintptr_t)t;
+	trim_work(w);
 	pthread_mutex_lock(&pool->lock);
 	bool keep = pool->n_idle < IDLE_MAX;
 	if (keep) {
