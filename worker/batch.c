@@ -1,5 +1,6 @@
 /* batch.c - the items of a batch_* call, each on its own way. */
 #include "worker/batch.h"
+#include "worker/generate_request.h"
 #include "worker/params.h"
 #include "worker/session.h"
 
@@ -31,6 +32,7 @@ void handle_batch(struct request *rq)
 			.method = method,
 			.params = json_object_get(item),
 			.reply = reply_new_item(results, i),
+			.is_bulky = rq->is_bulky || rq->raw_params.n > LONG_TEXT_BYTES,
 			.arrived = rq->arrived };
 		if (json_object_is_type(item, json_type_object))
 			inherit(item, rq->params);

@@ -328,7 +328,7 @@ void draft_start(struct request *rq, const char *model_id)
 	v->chore.run = run_build;
 	v->letter.open = open_admission;
 	calls_add(&v->w->calls, &v->call, v->reply, NULL);
-	if (generate_request_is_long(v->params)) {
+	if (generate_request_is_long(rq)) {
 		workq_push(&v->w->aux, &v->chore);
 		return;
 	}

@@ -212,7 +212,7 @@ void handle_generate(struct request *rq)
 	s->wire = wire;
 	if (!wire.stream)
 		progress_init(&s->progress, rq->params);
-	if (generate_request_is_long(rq->params)) {
+	if (generate_request_is_long(rq)) {
 		workq_push(&s->w->aux, &s->chore);
 		return;
 	}

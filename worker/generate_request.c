@@ -18,12 +18,12 @@ static int refuse(struct fault *f, const char *path, const char *why)
 	return ERR_INVALID_PARAMS;
 }
 
-bool generate_request_is_long(struct json_object *params)
+bool generate_request_is_long(const struct request *rq)
 {
 	size_t n_prompt, n_text;
-	params_bytes(params, "prompt", &n_prompt);
-	params_bytes(params, "text", &n_text);
-	return n_prompt > LONG_TEXT_BYTES || n_text > LONG_TEXT_BYTES;
+	params_bytes(rq->params, "prompt", &n_prompt);
+	params_bytes(rq->params, "text", &n_text);
+	return rq->is_bulky || n_prompt > LONG_TEXT_BYTES || n_text > LONG_TEXT_BYTES;
 }
 
 /* -- prompt -------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #define WORKER_GENERATE_REQUEST_H
 #include "worker/catalog.h"
 #include "worker/engine/engine.h"
+#include "worker/worker.h"
 #include <json-c/json.h>
 
 /* A text longer than this is tokenized on the aux thread. */
@@ -36,6 +37,6 @@ int generate_request_sampling(struct job *j, struct json_object *params, struct 
 
 enum job_priority generate_request_priority(const char *name); /* NULL = default */
 
-/* True if a text in params is long enough for the aux thread. */
-bool generate_request_is_long(struct json_object *params);
+/* True if what this request has to tokenize belongs on the aux thread. */
+bool generate_request_is_long(const struct request *rq);
 #endif

@@ -29,6 +29,7 @@ struct parked {
 	struct call call; /* first: a call * is a parked * */
 	struct load *load;
 	struct request rq;
+	double deadline; /* clock_now() based, 0 = none */
 	struct parked *prev, *next;
 };
 
@@ -138,6 +139,14 @@ static void waiter_cancel(struct call *c, enum cancel_how how)
 	pthread_mutex_unlock(&l->lock);
 }
 
+static void parked_over(struct parked *p)
+{
+	json_object_put(p->rq.params);
+	DL_DELETE(p->load->parked, p);
+	calls_over(&p->rq.w->calls, &p->call);
+	free(p);
+}
+
 static void parked_cancel(struct call *c, enum cancel_how how)
 {
 	struct parked *p = (struct parked *)c;
@@ -149,10 +158,31 @@ static void parked_cancel(struct call *c, enum cancel_how how)
 		reply_drop(p->rq.reply);
 	else
 		reply_fault(p->rq.reply, &f);
-	json_object_put(p->rq.params);
-	DL_DELETE(p->load->parked, p);
-	calls_over(&w->calls, &p->call);
-	free(p);
+	parked_over(p);
+}
+
+double load_tick(struct worker *w, double now)
+{
+	double soonest = -1;
+	struct load *l;
+	struct parked *p, *next;
+	DL_FOREACH (w->models->loads, l)
+		DL_FOREACH_SAFE (l->parked, p, next) {
+			struct fault f;
+			if (p->deadline == 0)
+				continue;
+			if (now < p->deadline) {
+				soonest = soonest < 0 || p->deadline - now < soonest
+						  ? p->deadline - now
+						  : soonest;
+				continue;
+			}
+			fault_set(&f, ERR_TIMEOUT, "timeout_ms passed while %s was being loaded",
+				l->model_id);
+			reply_fault(p->rq.reply, &f);
+			parked_over(p);
+		}
+	return soonest;
 }
 
 static void resume_parked(struct load *l)
@@ -375,6 +405,8 @@ bool load_park(const struct request *rq, const char *model_id)
 	p->load = l;
 	p->rq = *rq;
 	p->rq.raw_params = (struct json_span) { 0 };
+	const int64_t timeout = params_int(rq->params, "timeout_ms", 0);
+	p->deadline = timeout > 0 ? rq->arrived + (double)timeout / 1e3 : 0;
 	p->call.cancel = parked_cancel;
 	calls_add(&l->w->calls, &p->call, rq->reply, params_str(rq->params, "stream_id"));
 	DL_APPEND(l->parked, p);

@@ -1,6 +1,7 @@
 /* loop.c - the I/O thread. Stop 10; next: session.c */
 #include "worker/loop.h"
 #include "protocol/log.h"
+#include "worker/load.h"
 #include "worker/session.h"
 #include "worker/stream.h"
 #include <errno.h>
@@ -10,8 +11,9 @@
 #include <unistd.h>
 
 #define READ_BYTES 262144
-/* Messages handled before letters and output get their turn again. */
+/* Handled before letters and output get their turn again: so many messages, so much time. */
 #define MESSAGES_PER_TURN 64
+#define TURN_S            0.002
 /* After shutdown was answered: time for the host to send exit or close, as LSP hosts do. */
 #define GRACE_S 0.25
 /* After everything was cancelled: time for the last answers to be computed and read. */
@@ -40,8 +42,9 @@ static void handle_messages(struct loop *l)
 {
 	const char *text;
 	size_t n;
+	const double turn_ends = clock_now() + TURN_S;
 	l->backlog = true;
-	for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+	for (int i = 0; i < MESSAGES_PER_TURN && clock_now() < turn_ends; i++) {
 		const enum frame_status status = frame_next(&l->reader, &text, &n);
 		l->w->out.framing = l->reader.framing;
 		if (status == FRAME_NEED_MORE) {
@@ -160,7 +163,8 @@ bool loop_run(struct worker *w, const struct loop_io *io)
 		if (l.eof && !l.backlog)
 			loop_drain(w, "end of input");
 		double now = clock_now();
-		const double due = streams_tick(w, now);
+		const double held = streams_tick(w, now), parked = load_tick(w, now);
+		const double due = held < 0 || (parked >= 0 && parked < held) ? parked : held;
 		if (outbox_flush(&w->out) == ERR_IO)
 			break;
 		flow_drained(&w->flow, 0, outbox_unsent(&w->out));

@@ -3,6 +3,7 @@
 #include "protocol/jsonrpc.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
+#include "worker/generate_request.h"
 #include "worker/handlers.h"
 #include "worker/params.h"
 
@@ -10,6 +11,12 @@
 
 /* Unsent answers beyond which new work is refused: the host does not read. */
 #define OUTBOX_REFUSE ((size_t)32 << 20)
+
+/* Where a message stood: alone, or in a batch array. */
+struct origin {
+	struct gather *array;
+	bool is_bulky; /* struct request */
+};
 
 static void answer_fault(
 	struct worker *w, struct json_span id, struct gather *array, const struct fault *f)
@@ -58,6 +65,12 @@ static int admit(const struct request *rq, struct fault *f)
 		return 0;
 	if (w->phase != PHASE_SERVING)
 		return fault_set(f, ERR_SHUTTING_DOWN, "the worker is shutting down");
+	if (w->calls.n >= LIMIT_QUEUE_CALLS) {
+		fault_set(f, ERR_OVERLOADED, "%zu calls are waiting", w->calls.n);
+		fault_add_int(f, "depth", (int64_t)w->calls.n);
+		fault_add_int(f, "retry_after_ms", 1000);
+		return ERR_OVERLOADED;
+	}
 	if (outbox_unsent(&w->out) > OUTBOX_REFUSE) {
 		fault_set(f, ERR_OVERLOADED, "%zu bytes of answers wait for the host to read them",
 			outbox_unsent(&w->out));
@@ -86,7 +99,7 @@ void session_dispatch(struct request *rq)
 	handler(rq);
 }
 
-static void take_call(struct worker *w, const struct rpc_msg *m, struct gather *array)
+static void take_call(struct worker *w, const struct rpc_msg *m, const struct origin *from)
 {
 	const bool is_request = m->kind == RPC_REQUEST;
 	struct buf named = BUF_INIT;
@@ -95,8 +108,9 @@ static void take_call(struct worker *w, const struct rpc_msg *m, struct gather *
 		.w = w,
 		.method = method_find(m->method),
 		.arrived = clock_now(),
+		.is_bulky = from->is_bulky,
 		.reply = reply_new(&(struct reply_to) { &w->out, &w->telemetry,
-			is_request ? m->id : (struct json_span) { 0 }, array }),
+			is_request ? m->id : (struct json_span) { 0 }, from->array }),
 	};
 	if (!rq.method)
 		method_unknown(m->method, &f);
@@ -116,7 +130,7 @@ static void take_call(struct worker *w, const struct rpc_msg *m, struct gather *
 	buf_release(&named);
 }
 
-static void take_one(struct worker *w, struct json_span value, struct gather *array)
+static void take_one(struct worker *w, struct json_span value, const struct origin *from)
 {
 	struct rpc_msg m;
 	rpc_parse(value, &m);
@@ -127,13 +141,14 @@ static void take_one(struct worker *w, struct json_span value, struct gather *ar
 	}
 	log_trace("session", "%s %.*s", m.method, (int)m.id.n, m.id.at ? m.id.at : "");
 	if (m.kind == RPC_INVALID) {
-		answer_fault(w, m.id.at ? m.id : RPC_ID_NULL, array, &m.fault);
+		answer_fault(w, m.id.at ? m.id : RPC_ID_NULL, from->array, &m.fault);
 	} else if (m.kind == RPC_REQUEST || m.kind == RPC_NOTIFICATION) {
-		take_call(w, &m, array);
+		take_call(w, &m, from);
 	} else {
 		log_debug("an answer to nothing we asked was ignored");
-		if (array)
-			reply_drop(reply_new(&(struct reply_to) { &w->out, NULL, { 0 }, array }));
+		if (from->array)
+			reply_drop(reply_new(
+				&(struct reply_to) { &w->out, NULL, { 0 }, from->array }));
 	}
 }
 
@@ -151,10 +166,10 @@ static void take_array(struct worker *w, struct json_span value)
 		answer_fault(w, RPC_ID_NULL, NULL, &f);
 		return;
 	}
-	struct gather *array = gather_new_array(&w->out, n);
+	const struct origin from = { gather_new_array(&w->out, n), value.n > LONG_TEXT_BYTES };
 	c = json_iterate(value);
 	while (json_next_element(&c, &element))
-		take_one(w, element, array);
+		take_one(w, element, &from);
 }
 
 void session_text(struct worker *w, const char *text, size_t n)
@@ -170,5 +185,5 @@ void session_text(struct worker *w, const char *text, size_t n)
 	if (json_kind(value) == '[')
 		take_array(w, value);
 	else
-		take_one(w, value, NULL);
+		take_one(w, value, &(struct origin) { 0 });
 }

@@ -171,7 +171,7 @@ void handle_tokenize(struct request *rq)
 	if (models_wait_for(rq, model_id))
 		return;
 	struct model_ref *model = catalog_get(rq->w->catalog, model_id, &f);
-	if (model && generate_request_is_long(rq->params)) {
+	if (model && generate_request_is_long(rq)) {
 		start_long(rq, model);
 		return;
 	}

@@ -54,6 +54,7 @@ struct request {
 	struct json_span raw_params; /* its text, while the handler runs */
 	struct reply *reply;
 	double arrived; /* clock_now() */
+	bool is_bulky;  /* part of so much text that reading it would hold up the I/O thread */
 	bool admitted;  /* once let in, waiting for a model does not put it out again */
 };
 

@@ -47,12 +47,15 @@ static void take_lines(struct desk *d)
 static void turn(struct desk *d, int wait_ms)
 {
 	struct pollfd p = { d->w.mail.fd, POLLIN, 0 };
-	const double due = streams_tick(&d->w, clock_now());
+	const double held = streams_tick(&d->w, clock_now()),
+		     parked = load_tick(&d->w, clock_now());
+	const double due = held < 0 || (parked >= 0 && parked < held) ? parked : held;
 	if (due >= 0 && due * 1e3 < wait_ms)
 		wait_ms = (int)(due * 1e3) + 1;
 	if (poll(&p, 1, wait_ms) > 0)
 		mailbox_open(&d->w.mail);
 	streams_tick(&d->w, clock_now());
+	load_tick(&d->w, clock_now());
 	take_lines(d);
 	flow_drained(&d->w.flow, 0, 0);
 }

@@ -2,6 +2,8 @@
 #include "tests/worker/desk.h"
 #include "worker/session.h"
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
 
 TestSuite(session, .timeout = 120);
 
@@ -158,5 +160,77 @@ Test(session, every_method_of_the_table_has_a_handler_or_a_sentence)
 		cr_assert(desk_is(answer, "error.code", "-32602"), "%s: %s", method_at(i)->name,
 			answer);
 	}
+	desk_free(d);
+}
+
+static pthread_mutex_t loader_held = PTHREAD_MUTEX_INITIALIZER;
+
+static void hold_loader(struct chore *c)
+{
+	(void)c;
+	pthread_mutex_lock(&loader_held);
+	pthread_mutex_unlock(&loader_held);
+}
+
+Test(session, a_call_waits_for_its_model_no_longer_than_its_timeout)
+{
+	struct desk *d = desk_new();
+	struct chore hold = { hold_loader, NULL };
+	pthread_mutex_lock(&loader_held);
+	workq_push(&d->w.loader, &hold);
+	desk_say(d, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"load_model\",\"params\":"
+		    "{\"model_id\":\"m\",\"local_path\":\"" DESK_MODEL "\"}}");
+	const char *late = desk_ask(
+		d, "2", "tokenize", "{\"model_id\":\"m\",\"text\":\"a\",\"timeout_ms\":5}");
+	cr_assert(desk_is(late, "error.code", "-32008"), "%s", late);
+	desk_say(d, "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tokenize\",\"params\":"
+		    "{\"model_id\":\"m\",\"text\":\"a\",\"timeout_ms\":50000}}");
+	pthread_mutex_unlock(&loader_held);
+	cr_assert(desk_is(desk_hear(d, "\"id\":3,"), "result.count", "2"));
+	cr_assert(desk_is(desk_hear(d, "\"id\":1,"), "result.state", "\"ready\""));
+	desk_free(d);
+}
+
+Test(session, loads_of_one_id_are_joined_and_state_tells_them)
+{
+	struct desk *d = desk_new();
+	struct chore hold = { hold_loader, NULL };
+	pthread_mutex_lock(&loader_held);
+	workq_push(&d->w.loader, &hold);
+	for (int i = 1; i <= 3; i++)
+		desk_say(d,
+			"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"load_model\",\"params\":"
+			"{\"model_id\":\"m\",\"local_path\":\"" DESK_MODEL "\"}}",
+			i);
+	const char *state = desk_ask(d, "4", "runtime/state", "{}");
+	cr_assert(desk_is(state, "result.loaded_models",
+			  "[{\"model_id\":\"m\",\"state\":\"loading\",\"type\":\"text\"}]"),
+		"%s", state);
+	pthread_mutex_unlock(&loader_held);
+	for (int i = 1; i <= 3; i++) {
+		char id[16];
+		snprintf(id, sizeof id, "\"id\":%d,", i);
+		cr_assert(desk_is(desk_hear(d, id), "result.state", "\"ready\""));
+	}
+	cr_assert_eq(d->w.telemetry.load.count, 1);
+	desk_free(d);
+}
+
+Test(session, a_batch_of_much_text_does_not_hold_up_the_next_call)
+{
+	struct desk *d = desk_new_loaded();
+	struct buf params = BUF_INIT;
+	buf_adds(&params, "{\"requests\":[");
+	for (int i = 0; i < 400; i++)
+		buf_addf(&params, "%s{\"model_id\":\"m\",\"count_only\":true,\"text\":\"%01000d\"}",
+			i ? "," : "", i);
+	buf_adds(&params, "]}");
+	const size_t before = d->n_lines;
+	desk_say(d, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"batch_tokenize\",\"params\":%s}",
+		buf_cstr(&params));
+	cr_assert_eq(d->n_lines, before, "tokenized aside");
+	desk_ask(d, "2", "ping", "{}");
+	cr_assert_not(strstr(desk_hear(d, "\"results\""), "\"success\":false"));
+	buf_release(&params);
 	desk_free(d);
 }
