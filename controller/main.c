@@ -3,6 +3,7 @@
  * A reader may start here: stops 1 to 9 take a request from the host to a worker's pipe,
  * 25 and 26 its tokens back. */
 #include "controller/controller.h"
+#include "controller/inspect.h"
 #include "controller/run.h"
 #include "protocol/log.h"
 #include "protocol/version.h"
@@ -64,5 +65,7 @@ int main(int argc, char **argv)
 	log_init("tandem", LOG_INFO);
 	if (argc > 1 && !strcmp(argv[1], "run"))
 		return run_main(out, argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "inspect"))
+		return inspect_main(out, argc - 1, argv + 1);
 	return serve(out, argc, argv);
 }

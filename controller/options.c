@@ -15,6 +15,8 @@ const char options_help[] =
 	"\n"
 	"usage: tandem [options]                        serve a host: JSON-RPC on stdin/stdout\n"
 	"       tandem run -m MODEL -p PROMPT [options] write to the terminal (run --help)\n"
+	"       tandem inspect PATH [--json]            what a model is, and why it would not "
+	"load\n"
 	"\n"
 	"  --workers=N           worker processes (1)\n"
 	"  --worker=PATH         the worker binary (tandem-worker beside this one)\n"

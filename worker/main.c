@@ -2,6 +2,7 @@
 #include "kernels/kernels.h"
 #include "protocol/log.h"
 #include "protocol/version.h"
+#include "worker/inspect.h"
 #include "worker/load.h"
 #include "worker/loop.h"
 #include "worker/model/mapped_file.h"
@@ -10,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -85,6 +87,8 @@ int main(int argc, char **argv)
 	static struct worker worker;
 	const pid_t parent = getppid();
 	unsigned mask;
+	if (argc > 1 && strcmp(argv[1], "inspect") == 0)
+		return inspect_main(argc - 1, argv + 1);
 	switch (options_parse(&worker.options, argc, argv, getenv("TANDEM_MODELS"))) {
 	case OPTIONS_HELP: fputs(options_help, stdout); return EXIT_SUCCESS;
 	case OPTIONS_VERSION: puts("tandem-worker " TANDEM_VERSION); return EXIT_SUCCESS;

@@ -11,7 +11,8 @@
 const char options_help[] =
 	"tandem-worker - language models over stdin and stdout (JSON-RPC 2.0)\n"
 	"\n"
-	"usage: tandem-worker [options]\n"
+	"usage: tandem-worker [options]              serve: JSON-RPC on stdin/stdout\n"
+	"       tandem-worker inspect PATH [--json]  tell what a model is (inspect --help)\n"
 	"\n"
 	"  --framing=auto|ndjson|lsp  how messages are cut (auto: by the first byte)\n"
 	"  --models DIR               look models up here by model_id; may be given again\n"

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import unittest
 
 from host import NOVEL, PATIENCE, TANDEM, WORKER, tandem, when_gone, children
@@ -63,10 +64,52 @@ class RunCommand(unittest.TestCase):
         self.assertEqual(when_gone(family, 5), 0)
 
 
+class InspectCommand(unittest.TestCase):
+    def inspect(self, *options):
+        return run(TANDEM, "inspect", "--worker", WORKER, *options, stdin=subprocess.DEVNULL)
+
+    def test_a_model_that_would_load_is_told_with_exit_0(self):
+        process = self.inspect(NOVEL)
+        self.assertEqual(process.returncode, 0, process.stderr)
+        for words in ("llama", "512 tokens", "will load"):
+            self.assertIn(words, process.stdout)
+        self.assertEqual(process.stderr, "")
+
+    def test_json_is_one_line_and_agrees_with_load_model(self):
+        process = self.inspect("--json", NOVEL)
+        self.assertEqual(len(process.stdout.splitlines()), 1)
+        told = json.loads(process.stdout)
+        with tandem() as host:
+            loaded = host.load()
+        for key in ("architecture", "format", "dtype", "quantization", "context_length", "vocab_size",
+                    "parameter_count", "kv_bytes_per_token"):
+            self.assertEqual(told[key], loaded[key], key)
+        self.assertTrue(told["loads"])
+
+    def test_what_would_not_load_is_told_why_with_exit_65(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for options in ([folder], [folder, "--json"]):
+                process = self.inspect(*options)
+                self.assertEqual(process.returncode, 65)
+                self.assertIn(os.path.join(folder, "config.json"), process.stdout)
+
+    def test_an_id_is_looked_up_in_the_model_roots(self):
+        process = self.inspect("--models", os.path.dirname(NOVEL), "novel-7m", "--json")
+        self.assertEqual(process.returncode, 0, process.stderr)
+        self.assertEqual(json.loads(process.stdout)["path"], NOVEL)
+
+    def test_a_bad_command_line_is_exit_64_and_a_missing_worker_69(self):
+        for options in ([], ["a", "b"], ["--nonsense", NOVEL], ["--models"]):
+            self.assertEqual(self.inspect(*options).returncode, 64, options)
+        process = run(TANDEM, "inspect", "--worker=/nonexistent", NOVEL, stdin=subprocess.DEVNULL)
+        self.assertEqual(process.returncode, 69)
+        self.assertIn("/nonexistent", process.stderr)
+
+
 class Help(unittest.TestCase):
     def test_help_of_both_binaries_names_their_options_and_exits_0(self):
-        for binary, words in ((TANDEM, ["run", "--workers", "--worker", "--framing", "--drain-ms", "--help"]),
-                              (WORKER, ["--framing", "--drain-ms", "--help"])):
+        for binary, words in ((TANDEM, ["run", "inspect", "--workers", "--worker", "--framing", "--drain-ms", "--help"]),
+                              (WORKER, ["inspect", "--framing", "--drain-ms", "--help"])):
             process = run(binary, "--help", stdin=subprocess.DEVNULL)
             self.assertEqual(process.returncode, 0)
             for word in words:

@@ -47,7 +47,7 @@ static size_t crowd_rows(struct crowd *c, struct batch_row *rows, size_t step)
 		for (size_t i = 0; i < take && c->at[q] < N_TEXT; i++, c->at[q]++) {
 			size_t pos = c->at[q];
 			rows[n++] = (struct batch_row) { c->ids[q][pos], (int32_t)pos, &c->seqs[q],
-				pos < c->n_prompt[q], (pos + q) % 3 != 0 };
+				pos < c->n_prompt[q], (pos + q) % 3 != 0, NULL };
 		}
 	}
 	return n;
@@ -252,7 +252,7 @@ Test(model_rows, a_step_allocates_nothing, .timeout = 120)
 		size_t n = step % 2 ? 1 : 32;
 		for (size_t i = 0; i < n; i++)
 			rows[i] = (struct batch_row) { text_id(i), (int32_t)(s.n_tokens + i), &s,
-				n > 1, true };
+				n > 1, true, NULL };
 		if (model_forward(x.context, rows, n, logits, &f) != 0)
 			abort();
 	}

@@ -85,8 +85,9 @@ static int open_folder(const char *path, struct model_files *out, struct fault *
 	char *folder = whole ? xstrdup(path) : parent(path);
 	int rc;
 
-	out->format = "safetensors";
 	rc = open_config(folder, "config.json", &out->config, f);
+	if (rc == 0)
+		out->format = "safetensors";
 	if (rc == 0 && is_file(folder, "generation_config.json"))
 		rc = open_config(folder, "generation_config.json", &out->generation, f);
 	if (rc == 0)

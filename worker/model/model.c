@@ -2,6 +2,7 @@
 #include "worker/model/model.h"
 #include "protocol/mem.h"
 #include "worker/model/arch.h"
+#include "worker/model/census.h"
 #include "worker/model/defaults.h"
 #include "worker/model/format.h"
 #include "worker/model/pooling.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* A new architecture or file format is a row here and a file of its own. */
 static const struct arch *const ARCHES[] = {
@@ -105,9 +107,31 @@ static int find_arch(struct model *m, struct fault *f)
 	return 0;
 }
 
+/* A folder's real path; a file's, but under the name it was given: a link's target need not
+ * tell its format (Hugging Face's cache calls it by a digest), nor lie beside its other parts. */
+static char *settle_path(const char *path)
+{
+	char *folder, *real = realpath(path, NULL);
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+
+	if (!real || (stat(real, &st) == 0 && S_ISDIR(st.st_mode)))
+		return real;
+	free(real);
+	folder = slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
+	real = realpath(folder, NULL);
+	free(folder);
+	if (!real)
+		return NULL;
+	folder = real;
+	real = xasprintf("%s/%s", strcmp(folder, "/") == 0 ? "" : folder, slash ? slash + 1 : path);
+	free(folder);
+	return real;
+}
+
 static int open_files(struct model *m, const char *path, struct fault *f)
 {
-	m->path = realpath(path, NULL);
+	m->path = settle_path(path);
 	if (!m->path)
 		return fault_set(f, ERR_MODEL_LOAD, "%s: %s", path, strerror(errno));
 	for (size_t i = 0; i < sizeof FORMATS / sizeof *FORMATS; i++)
@@ -154,7 +178,7 @@ static void fill_info(struct model *m)
 		.format = m->files.format,
 		.dtype = m->weights.dtype ? m->weights.dtype : "float32",
 		.quantization = m->weights.quantized[0] ? m->weights.quantized : "none",
-		.tokenizer_type = tokenizer_kind(m->files.tokenizer),
+		.tokenizer_type = m->files.tokenizer ? tokenizer_kind(m->files.tokenizer) : NULL,
 		.path = m->path,
 		.parameter_count = m->weights.n_parameters,
 		.vocab_size = d->vocab_size,
@@ -171,11 +195,12 @@ static void fill_info(struct model *m)
 	};
 }
 
-static int bind(struct model *m, struct fault *f)
+static int bind(struct model *m, bool headers_only, struct fault *f)
 {
 	struct weights *w = &m->weights;
 
 	weights_init(w, m->files.tensors, f);
+	w->headers_only = headers_only;
 	w->quantization = m->quantization;
 	m->arch->bind(&m->decoder, w);
 	w->fault = NULL; /* the caller's, gone after this call */
@@ -200,7 +225,7 @@ static int load(struct model *m, const struct model_options *opt, struct fault *
 		(rc = set_context_length(m, opt->context_length, f)) < 0 ||
 		(rc = report(opt, 0.5, "weights", f)) < 0)
 		return rc;
-	if ((rc = bind(m, f)) < 0)
+	if ((rc = bind(m, opt->headers_only, f)) < 0)
 		return rc;
 	if ((rc = check_dtype(m, opt->dtype, f)) < 0)
 		return rc;
@@ -214,10 +239,13 @@ int model_open(const struct model_options *opt, struct model **out, struct fault
 	struct model *m = xcalloc(1, sizeof *m);
 	int rc = load(m, opt, f);
 
-	if (rc < 0)
+	if (rc < 0 && !opt->headers_only) {
 		model_close(m);
-	else
-		*out = m;
+		return rc;
+	}
+	if (rc < 0)
+		fill_info(m);
+	*out = m;
 	return rc;
 }
 
@@ -237,6 +265,11 @@ void model_close(struct model *m)
 const struct model_info *model_info(const struct model *m)
 {
 	return &m->info;
+}
+
+void model_census(const struct model *m, struct census *out)
+{
+	census_take(out, m->files.tensors, m->quantization);
 }
 
 const struct model_defaults *model_defaults(const struct model *m)

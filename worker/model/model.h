@@ -13,6 +13,7 @@
 #include "worker/model/kv.h"
 #include <stdint.h>
 
+struct census; /* census.h */
 struct chat;
 struct pooling_defaults; /* pooling.h */
 struct tokenizer;
@@ -26,6 +27,10 @@ struct model_options {
 	const char *dtype;     /* NULL = as stored; else "float32" "float16" "bfloat16": refused
 				  with a sentence where it cannot be honoured */
 	enum kv_dtype kv_dtype;
+	/* For inspection: everything is checked, but of large tensors nothing is read, so the
+	 * model cannot compute; and *out is set on failure too, with what was found till then:
+	 * facts may be 0 or NULL, so may tokenizer and chat. */
+	bool headers_only;
 	/* Called now and then during the load with 0..1 and what is being done; may be NULL.
 	 * Returning false abandons the load with ERR_CANCELLED. */
 	bool (*progress)(void *arg, double fraction, const char *stage);
@@ -62,6 +67,7 @@ int model_open(const struct model_options *opt, struct model **out, struct fault
 void model_close(struct model *m);
 
 const struct model_info *model_info(const struct model *m);
+void model_census(const struct model *m, struct census *out);
 const struct model_defaults *model_defaults(const struct model *m);
 const struct pooling_defaults *model_pooling(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m);

@@ -17,10 +17,11 @@
 struct weights {
 	const struct tensor_source *source; /* borrowed */
 	struct config *quantization; /* MLX's settings, per tensor too; NULL = not quantized so */
-	const char *prefix;          /* what checkpoints of the bare model leave out, as "model." */
-	struct fault *fault;         /* borrowed; filled once */
-	int rc;                      /* 0 or the first error */
-	void **owned;                /* [n_owned] allocations the views may point into */
+	bool headers_only;   /* large tensors are checked but not copied: nobody will compute */
+	const char *prefix;  /* what checkpoints of the bare model leave out, as "model." */
+	struct fault *fault; /* borrowed; filled once */
+	int rc;              /* 0 or the first error */
+	void **owned;        /* [n_owned] allocations the views may point into */
 	size_t n_owned, cap_owned;
 	size_t n_owned_bytes;
 	uint64_t n_parameters; /* bound so far, each once */

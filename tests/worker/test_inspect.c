@@ -1,0 +1,233 @@
+#include "protocol/json_scan.h"
+#include "protocol/mem.h"
+#include "tests/worker/model_fixture.h"
+#include "worker/inspect.h"
+#include "worker/model/census.h"
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NOVEL "models/novel-7m"
+
+TestSuite(inspect, .timeout = 60);
+
+/* The report as JSON; true if it would load. */
+static bool report(const char *path, struct buf *out)
+{
+	const struct inspect_options o = { .path = path, .is_json = true };
+	struct fault f = { 0 };
+	const bool loads = inspect_report(&o, out);
+	cr_assert_eq(json_scan(out->data, out->n_bytes - 1, &f), 0, "%s", f.text);
+	cr_assert_eq(out->data[out->n_bytes - 1], '\n');
+	return loads;
+}
+
+static bool says(const struct buf *out, const char *part)
+{
+	return memmem(out->data, out->n_bytes, part, strlen(part)) != NULL;
+}
+
+static int64_t number(const struct buf *out, const char *key)
+{
+	int64_t n = -1;
+	json_get_int(json_find(json_whole(out->data, out->n_bytes - 1), key), &n);
+	return n;
+}
+
+Test(inspect, tensors_belong_to_the_part_their_name_says)
+{
+	static const struct {
+		const char *name;
+		enum tensor_group group;
+	} ROWS[] = {
+		{ "model.embed_tokens.weight", GROUP_EMBEDDING },
+		{ "transformer.wpe.weight", GROUP_EMBEDDING },
+		{ "gpt_neox.embed_in.weight", GROUP_EMBEDDING },
+		{ "embed_out.weight", GROUP_HEAD },
+		{ "lm_head.scales", GROUP_HEAD },
+		{ "model.layers.0.self_attn.q_proj.weight", GROUP_ATTENTION },
+		{ "model.layers.0.self_attn.q_norm.weight", GROUP_NORMS },
+		{ "model.layers.0.post_attention_layernorm.weight", GROUP_NORMS },
+		{ "transformer.h.3.ln_1.bias", GROUP_NORMS },
+		{ "gpt_neox.layers.1.attention.query_key_value.weight", GROUP_ATTENTION },
+		{ "model.layers.0.mlp.gate_proj.weight", GROUP_FFN },
+		{ "model.layers.0.mlp.gate.weight", GROUP_EXPERTS },
+		{ "model.layers.0.mlp.experts.7.down_proj.weight", GROUP_EXPERTS },
+		{ "model.layers.0.block_sparse_moe.gate.weight", GROUP_EXPERTS },
+		{ "model.layers.0.mlp.router.weight", GROUP_EXPERTS },
+		{ "something.else", GROUP_OTHER },
+	};
+	for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
+		cr_assert_eq(tensor_group_of(ROWS[i].name), ROWS[i].group, "%s", ROWS[i].name);
+}
+
+Test(inspect, the_bundled_model_would_load_and_its_groups_add_up)
+{
+	struct buf out = BUF_INIT;
+	struct json_span row, v;
+	int64_t n, bytes = 0, parameters = 0;
+	cr_assert(report(NOVEL, &out));
+	cr_assert(says(&out, "\"loads\":true") && says(&out, "\"architecture\":\"llama\""));
+	cr_assert(says(&out, "\"format\":\"safetensors\"") && says(&out, "\"chat_template\":true"));
+	cr_assert(says(&out, "\"tokenizer\":{\"type\":\"bpe\",\"vocab_size\":4096}"));
+	cr_assert_eq(number(&out, "context_length"), 512);
+	cr_assert_eq(number(&out, "parameter_count"), 6951168);
+	struct json_cursor at =
+		json_iterate(json_find(json_whole(out.data, out.n_bytes - 1), "tensors"));
+	while (json_next_element(&at, &row)) {
+		v = json_find(row, "bytes");
+		cr_assert(json_get_int(v, &n));
+		bytes += n;
+		cr_assert(json_get_int(json_find(row, "parameters"), &n));
+		parameters += n;
+	}
+	cr_assert_eq(bytes, number(&out, "bytes"));
+	cr_assert_eq(parameters, 6951168);
+	buf_release(&out);
+}
+
+Test(inspect, people_read_the_same_as_text)
+{
+	const struct inspect_options o = { .path = NOVEL };
+	struct buf out = BUF_INIT;
+	cr_assert(inspect_report(&o, &out));
+	cr_assert(says(&out, "6.95 M in 13.9 MB, 74 tensors"), "%s", buf_cstr(&out));
+	cr_assert(says(&out, "8 layers of 256, 8 heads of 32 (4 for keys and values)"));
+	cr_assert(says(&out, "chat template yes") && says(&out, "\nwill load\n"));
+	buf_release(&out);
+}
+
+Test(inspect, quantized_models_count_their_numbers_not_their_words)
+{
+	static const struct {
+		const char *path, *kept, *quantization;
+	} ROWS[] = {
+		{ "../shared/models/novel-7m-mlx-4bit", "4-bit, groups of 64", "\"4-bit\"" },
+		{ "../shared/models/novel-7m-mlx-8bit", "8-bit, groups of 64", "\"8-bit\"" },
+		{ "../shared/models/gguf/novel-7m-q8_0.gguf", "Q8_0", "\"Q8_0\"" },
+		{ "../shared/models/gguf/novel-7m-q4_k_m.gguf", "Q6_K", "\"mixed\"" },
+	};
+	if (access("../shared/models", R_OK) != 0)
+		cr_skip_test("../shared is not here: no quantized models");
+	for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+		struct buf out = BUF_INIT;
+		char *kept = xasprintf("\"type\":\"%s\"", ROWS[i].kept);
+		cr_assert(report(ROWS[i].path, &out), "%s: %s", ROWS[i].path, buf_cstr(&out));
+		cr_assert_eq(number(&out, "parameter_count"), 6951168, "%s", ROWS[i].path);
+		cr_assert(says(&out, kept) && says(&out, ROWS[i].quantization), "%s: %s",
+			ROWS[i].path, buf_cstr(&out));
+		free(kept);
+		buf_release(&out);
+	}
+}
+
+static void put(const char *folder, const char *name, const char *text)
+{
+	char *path = xasprintf("%s/%s", folder, name);
+	unlink(path); /* it may be a link into the tree */
+	FILE *to = fopen(path, "w");
+	cr_assert(to && fputs(text, to) >= 0 && fclose(to) == 0);
+	free(path);
+}
+
+Test(inspect, what_is_wrong_is_named_and_what_was_found_is_shown_all_the_same)
+{
+	char *folder = fixture_with_tokenizer(NOVEL);
+	struct buf out = BUF_INIT;
+	put(folder, "config.json", "{\"model_type\":\"mamba\",\"hidden_size\":256}");
+	cr_assert_not(report(folder, &out));
+	cr_assert(says(&out, "\"loads\":false") && says(&out, "mamba"));
+	cr_assert(says(&out, "\"format\":\"safetensors\"") && says(&out, "\"tokenizer\":{"));
+	cr_assert_eq(number(&out, "parameter_count"), 6951168);
+	buf_clear(&out);
+	put(folder, "model.safetensors", "not one");
+	cr_assert_not(report(folder, &out));
+	cr_assert(says(&out, "model.safetensors"), "%s", buf_cstr(&out));
+	buf_clear(&out);
+	cr_assert_not(report("/nonexistent", &out));
+	cr_assert(says(&out, "/nonexistent") && says(&out, "No such file"));
+	buf_release(&out);
+	fixture_unlink(folder);
+}
+
+/* -- a model larger than any memory, of which only the header is there --------------------- */
+
+#define LAYERS 24
+#define DIM    8192
+
+static void add_tensor(struct buf *json, uint64_t *at, const char *name, size_t rows, size_t n)
+{
+	uint64_t end = *at + 2 * (uint64_t)(rows ? rows : 1) * n;
+	buf_addf(json, ",\"%s\":{\"dtype\":\"F16\",\"shape\":[", name);
+	if (rows)
+		buf_addf(json, "%zu,", rows);
+	buf_addf(json, "%zu],\"data_offsets\":[%llu,%llu]}", n, (unsigned long long)*at,
+		(unsigned long long)end);
+	*at = end;
+}
+
+static void add_layer(struct buf *json, uint64_t *at, size_t layer)
+{
+	static const struct {
+		const char *name;
+		size_t n_in, n_out;
+	} MATRICES[] = { { "attn.c_attn", DIM, 3 * DIM }, { "attn.c_proj", DIM, DIM },
+		{ "mlp.c_fc", DIM, 4 * DIM }, { "mlp.c_proj", 4 * DIM, DIM }, { "ln_1", 0, DIM },
+		{ "ln_2", 0, DIM } };
+	for (size_t i = 0; i < sizeof MATRICES / sizeof *MATRICES; i++) {
+		char *name = xasprintf("transformer.h.%zu.%s", layer, MATRICES[i].name);
+		char *weight = xasprintf("%s.weight", name), *bias = xasprintf("%s.bias", name);
+		add_tensor(json, at, weight, MATRICES[i].n_in, MATRICES[i].n_out);
+		add_tensor(json, at, bias, 0, MATRICES[i].n_out);
+		free(bias);
+		free(weight);
+		free(name);
+	}
+}
+
+/* A sparse file: its holes read as zeros, if anyone read them. Bytes of tensors. */
+static uint64_t put_giant(const char *folder)
+{
+	char *path = xasprintf("%s/model.safetensors", folder);
+	struct buf json = BUF_INIT;
+	uint64_t at = 0, n;
+	buf_adds(&json, "{\"__metadata__\":{}");
+	add_tensor(&json, &at, "transformer.wte.weight", 4096, DIM);
+	add_tensor(&json, &at, "transformer.wpe.weight", 1024, DIM);
+	add_tensor(&json, &at, "transformer.ln_f.weight", 0, DIM);
+	add_tensor(&json, &at, "transformer.ln_f.bias", 0, DIM);
+	for (size_t i = 0; i < LAYERS; i++)
+		add_layer(&json, &at, i);
+	buf_addc(&json, '}');
+	n = json.n_bytes;
+	unlink(path);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, &n, sizeof n), (ssize_t)sizeof n);
+	cr_assert_eq(write(fd, json.data, n), (ssize_t)n);
+	cr_assert_eq(ftruncate(fd, (off_t)(sizeof n + n + at)), 0);
+	close(fd);
+	buf_release(&json);
+	free(path);
+	return at;
+}
+
+/* GPT-2 because its matrices are stored turned round: loading it copies all of them. */
+Test(inspect, a_model_of_forty_gigabytes_is_told_from_its_header)
+{
+	char *folder = fixture_with_tokenizer(NOVEL);
+	struct buf out = BUF_INIT;
+	put(folder, "config.json",
+		"{\"model_type\":\"gpt2\",\"n_embd\":8192,\"n_layer\":24,\"n_head\":64,"
+		"\"n_positions\":1024,\"vocab_size\":4096}");
+	uint64_t n_bytes = put_giant(folder);
+	cr_assert_gt(n_bytes, (uint64_t)35 << 30);
+	cr_assert(report(folder, &out), "%s", buf_cstr(&out));
+	cr_assert_eq(number(&out, "bytes"), (int64_t)n_bytes);
+	cr_assert_eq(number(&out, "parameter_count"), (int64_t)(n_bytes / 2));
+	buf_release(&out);
+	fixture_unlink(folder);
+}
