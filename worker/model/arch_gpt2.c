@@ -22,6 +22,7 @@ static void configure(struct decoder *d, struct config *c)
 	bool by_depth = config_bool_or(c, "scale_attn_by_inverse_layer_idx", false);
 
 	decoder_configure(d, c, &PRESETS);
+	d->straight = config_bool_or(c, "straight_weights", false);
 	config_ignore(c, "reorder_and_upcast_attn"); /* the same maths in float32 */
 	for (size_t i = 0; i < d->n_layers; i++) {
 		struct layer *l = &d->layers[i];
@@ -31,22 +32,28 @@ static void configure(struct decoder *d, struct config *c)
 	}
 }
 
+/* Conv1D keeps [n_in, n_out]; a converter may have turned it to rows of outputs. */
+static struct matrix conv1d(
+	struct decoder *d, struct weights *w, size_t n_out, size_t n_in, size_t i, const char *name)
+{
+	return d->straight
+		       ? weights_matrix(w, n_out, n_in, WITH_BIAS, "transformer.h.%zu.%s", i, name)
+		       : weights_matrix_transposed(
+				 w, n_out, n_in, WITH_BIAS, "transformer.h.%zu.%s", i, name);
+}
+
 static void bind_layer(struct decoder *d, struct weights *w, size_t i)
 {
 	size_t dim = d->dim, wide = d->ffn_dim;
 	struct layer *l = &d->layers[i];
-	struct matrix qkv = weights_matrix_transposed(
-		w, 3 * dim, dim, WITH_BIAS, "transformer.h.%zu.attn.c_attn", i);
+	struct matrix qkv = conv1d(d, w, 3 * dim, dim, i, "attn.c_attn");
 
 	l->q = matrix_rows(&qkv, 0, dim);
 	l->k = matrix_rows(&qkv, dim, dim);
 	l->v = matrix_rows(&qkv, 2 * dim, dim);
-	l->o = weights_matrix_transposed(
-		w, dim, dim, WITH_BIAS, "transformer.h.%zu.attn.c_proj", i);
-	l->ffn.up =
-		weights_matrix_transposed(w, wide, dim, WITH_BIAS, "transformer.h.%zu.mlp.c_fc", i);
-	l->ffn.down = weights_matrix_transposed(
-		w, dim, wide, WITH_BIAS, "transformer.h.%zu.mlp.c_proj", i);
+	l->o = conv1d(d, w, dim, dim, i, "attn.c_proj");
+	l->ffn.up = conv1d(d, w, wide, dim, i, "mlp.c_fc");
+	l->ffn.down = conv1d(d, w, dim, wide, i, "mlp.c_proj");
 	l->attn_norm = weights_layer_norm(w, dim, d->norm_eps, "transformer.h.%zu.ln_1", i);
 	l->ffn_norm = weights_layer_norm(w, dim, d->norm_eps, "transformer.h.%zu.ln_2", i);
 }

@@ -16,6 +16,7 @@ static void configure(struct decoder *d, struct config *c)
 
 	decoder_configure(d, c, &PRESETS);
 	decoder_configure_rope(d, c, 0, NULL, &rope);
+	d->straight = config_bool_or(c, "straight_weights", false);
 	d->parallel = config_bool_or(c, "use_parallel_residual", true);
 	d->qkv_bias = d->o_bias = decoder_bias(c, "attention_bias", true);
 }
@@ -27,7 +28,11 @@ static void bind_layer(struct decoder *d, struct weights *w, size_t i)
 	struct matrix qkv = weights_matrix(
 		w, 3 * q, dim, d->qkv_bias, "gpt_neox.layers.%zu.attention.query_key_value", i);
 
-	if (qkv.w.data) {
+	if (d->straight) {
+		l->q = matrix_rows(&qkv, 0, q);
+		l->k = matrix_rows(&qkv, q, q);
+		l->v = matrix_rows(&qkv, 2 * q, q);
+	} else if (qkv.w.data) {
 		l->q = weights_pick_part(w, &qkv, d->n_heads, 3, 0);
 		l->k = weights_pick_part(w, &qkv, d->n_heads, 3, 1);
 		l->v = weights_pick_part(w, &qkv, d->n_heads, 3, 2);

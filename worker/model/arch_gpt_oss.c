@@ -87,10 +87,37 @@ static void bind_mxfp4(struct decoder *d, struct weights *w, size_t i)
 	}
 }
 
+/* As llama.cpp stacks them: gate, up and down apart, a row per output, biases beside them. */
+static void bind_stacked(struct decoder *d, struct weights *w, size_t i)
+{
+	static const char *const names[] = { "gate_proj", "up_proj", "down_proj" };
+	struct matrix m[3];
+
+	for (size_t k = 0; k < 3; k++) {
+		size_t n_out = k == 2 ? d->dim : d->expert_dim,
+		       n_in = k == 2 ? d->expert_dim : d->dim;
+		m[k] = weights_stack(w, d->n_experts, n_out, n_in,
+			"model.layers.%zu.mlp.experts.%s", i, names[k]);
+		m[k].bias = weights_table(w, d->n_experts, n_out,
+			"model.layers.%zu.mlp.experts.%s.bias", i, names[k]);
+	}
+	for (size_t e = 0; e < d->n_experts && w->rc == 0; e++) {
+		struct ffn *f = &d->layers[i].experts.experts[e];
+		f->limit = d->expert_limit;
+		f->gate = matrix_rows(&m[0], e * d->expert_dim, d->expert_dim);
+		f->up = matrix_rows(&m[1], e * d->expert_dim, d->expert_dim);
+		f->down = matrix_rows(&m[2], e * d->dim, d->dim);
+	}
+}
+
 static void bind_experts(struct decoder *d, struct weights *w, size_t i)
 {
 	struct expert_biases b;
 
+	if (weights_has(w, "model.layers.%zu.mlp.experts.gate_proj.weight", i)) {
+		bind_stacked(d, w, i);
+		return;
+	}
 	bind_biases(d, w, i, &b);
 	if (weights_has(w, "model.layers.%zu.mlp.experts.gate_up_proj_blocks", i))
 		bind_mxfp4(d, w, i);

@@ -39,6 +39,8 @@ struct decoder {
 	float residual_scale; /* of a branch as it joins the residual */
 	bool tied;            /* the output matrix is the embedding */
 	enum with_bias qkv_bias, o_bias, ffn_bias;
+	bool straight; /* GPT-2, GPT-NeoX from GGUF: matrices are not turned round, and query, key
+			  and value rows are three runs */
 	bool parallel; /* attention and FFN read the same residual (GPT-NeoX) */
 
 	struct rope_table ropes[DECODER_ROPES_MAX];
