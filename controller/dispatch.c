@@ -26,11 +26,6 @@ void dispatch_soon(struct controller *c)
 		event_active(c->dispatch, EV_TIMEOUT, 0);
 }
 
-struct worker *dispatch_worker(const struct call *call)
-{
-	return call->flight->worker;
-}
-
 /* -- answers ---------------------------------------------------------------------------- */
 
 static void land(struct flight *fl, size_t i, enum answer a, struct json_span body)

@@ -12,6 +12,4 @@ void dispatch_run(struct controller *c);
 /* Take a call out of the frame it travels in; its answer will be dropped. Only-call
  * frames are cancelled at the worker too. The caller owns the call then. */
 void dispatch_detach(struct controller *c, struct call *call);
-
-struct worker *dispatch_worker(const struct call *call); /* where it is in flight */
 #endif

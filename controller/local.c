@@ -4,10 +4,11 @@
 #include "controller/clock.h"
 #include "controller/drain.h"
 #include "controller/splice.h"
+#include "controller/telemetry.h"
+#include "controller/view.h"
 #include "protocol/limits.h"
 #include "protocol/mem.h"
 #include "protocol/version.h"
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -90,53 +91,7 @@ static void answer_discover(struct controller *c, struct call *call)
 	finish(c, call, &out);
 }
 
-/* -- workers ---------------------------------------------------------------------------- */
-
-struct memory {
-	long rss, vms; /* bytes */
-};
-
-static struct memory read_memory(pid_t pid)
-{
-	char path[64];
-	long vms = 0, rss = 0, page = sysconf(_SC_PAGESIZE);
-	snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-	FILE *f = fopen(path, "re");
-	if (f && fscanf(f, "%ld %ld", &vms, &rss) != 2)
-		vms = rss = 0;
-	if (f)
-		fclose(f);
-	return (struct memory) { rss * page, vms * page };
-}
-
-static size_t inflight(const struct worker *w)
-{
-	return w->n_calls + w->n_streams;
-}
-
-static void write_worker(const struct worker *w, struct buf *out)
-{
-	jout_sep(out);
-	buf_addc(out, '{');
-	jout_key_int(out, "id", w->index);
-	jout_key_int(out, "pid", w->pid);
-	jout_key_cstr(out, "state", sup_state_name(w->sup.state));
-	jout_key_int(out, "generation", w->generation);
-	jout_key_int(out, "restarts", w->sup.restarts);
-	jout_key_int(out, "inflight", (int64_t)inflight(w));
-	jout_key_int(out, "rss", w->pid ? read_memory(w->pid).rss : 0);
-	jout_key_cstr(out, "last_error", w->last_error[0] ? w->last_error : NULL);
-	buf_addc(out, '}');
-}
-
-static void write_workers(const struct controller *c, struct buf *out)
-{
-	jout_key(out, "workers");
-	buf_addc(out, '[');
-	for (int i = 0; i < c->fleet.n; i++)
-		write_worker(&c->fleet.workers[i], out);
-	buf_addc(out, ']');
-}
+/* -- runtime/state ---------------------------------------------------------------------- */
 
 static const char *model_state(const struct controller *c, const struct model *m)
 {
@@ -170,7 +125,7 @@ static void answer_state(struct controller *c, struct call *call)
 	jout_key_int(&out, "active_streams", (int64_t)c->streams.n);
 	jout_key_int(&out, "queued", (int64_t)c->queue.n_calls);
 	jout_key_int(&out, "restart_count", restarts(c));
-	write_workers(c, &out);
+	view_write_workers(c, &out, NULL);
 	buf_addc(&out, '}');
 	finish(c, call, &out);
 }
@@ -191,84 +146,18 @@ static struct json_span worker_info(const struct controller *c)
 static void answer_info(struct controller *c, struct call *call)
 {
 	static const char *const ours[] = { "version", "protocol", "memory", "workers",
-		"capabilities", NULL };
+		"capabilities", "name", NULL };
 	struct buf out = BUF_INIT;
-	struct memory memory = read_memory(getpid());
+	struct view_memory memory = view_read_memory(getpid());
 	splice_without(&out, worker_info(c), ours);
+	jout_key_cstr(&out, "name", "tandem");
 	jout_key_cstr(&out, "version", TANDEM_VERSION);
 	jout_key_cstr(&out, "protocol", "json-rpc-2.0");
 	jout_key(&out, "capabilities");
 	write_method_names(&out);
 	jout_key(&out, "memory");
 	buf_addf(&out, "{\"rss\":%ld,\"vms\":%ld}", memory.rss, memory.vms);
-	write_workers(c, &out);
-	buf_addc(&out, '}');
-	finish(c, call, &out);
-}
-
-/* -- telemetry -------------------------------------------------------------------------- */
-
-#define PER_WORKER 4
-
-static size_t add_gauges(const struct controller *c, struct metrics_gauge *g, char (*labels)[32])
-{
-	static const char *const names[PER_WORKER] = { "worker_up", "worker_restarts",
-		"worker_inflight", "worker_rss_bytes" };
-	size_t n = 0;
-	g[n++] = (struct metrics_gauge) { "queued_calls", "", (double)c->queue.n_calls };
-	g[n++] = (struct metrics_gauge) { "queued_bytes", "", (double)c->queue.n_bytes };
-	g[n++] = (struct metrics_gauge) { "active_streams", "", (double)c->streams.n };
-	g[n++] = (struct metrics_gauge) { "output_queued_bytes", "", (double)host_queued(c->host) };
-	for (int k = 0; k < PER_WORKER; k++)
-		for (int i = 0; i < c->fleet.n; i++) {
-			const struct worker *w = &c->fleet.workers[i];
-			double values[PER_WORKER] = { worker_is_ready(w), w->sup.restarts,
-				(double)inflight(w), w->pid ? (double)read_memory(w->pid).rss : 0 };
-			snprintf(labels[i], sizeof labels[i], "worker=\"%d\"", i);
-			g[n++] = (struct metrics_gauge) { names[k], labels[i], values[k] };
-		}
-	return n;
-}
-
-static void answer_prometheus(struct controller *c, struct call *call)
-{
-	struct metrics_gauge gauges[4 + PER_WORKER * OPTIONS_WORKERS_MAX];
-	char labels[OPTIONS_WORKERS_MAX][32];
-	struct buf text = BUF_INIT, out = BUF_INIT;
-	metrics_write_prometheus(&c->metrics, gauges, add_gauges(c, gauges, labels), &text);
-	buf_addc(&out, '{');
-	jout_key_cstr(&out, "content_type", "text/plain; version=0.0.4");
-	jout_key_str(&out, "text", text.data, text.n_bytes);
-	buf_addc(&out, '}');
-	buf_release(&text);
-	finish(c, call, &out);
-}
-
-static uint64_t garbage(const struct controller *c)
-{
-	uint64_t n = c->streams.n_stray;
-	for (int i = 0; i < c->fleet.n; i++)
-		if (c->fleet.workers[i].peer)
-			n += peer_garbage(c->fleet.workers[i].peer);
-	return n;
-}
-
-static void answer_telemetry(struct controller *c, struct call *call)
-{
-	struct buf out = BUF_INIT;
-	if (json_str_is(json_find(call->params, "format"), "prometheus")) {
-		answer_prometheus(c, call);
-		return;
-	}
-	buf_addc(&out, '{');
-	jout_key_num(&out, "uptime", (double)(clock_us() - c->started_us) / 1e6);
-	metrics_write_json(&c->metrics, &out);
-	jout_key_int(&out, "queued_calls", (int64_t)c->queue.n_calls);
-	jout_key_int(&out, "queued_bytes", (int64_t)c->queue.n_bytes);
-	jout_key_int(&out, "active_streams", (int64_t)c->streams.n);
-	jout_key_int(&out, "output_queued_bytes", (int64_t)host_queued(c->host));
-	jout_key_int(&out, "worker_garbage", (int64_t)garbage(c));
-	write_workers(c, &out);
+	view_write_workers(c, &out, NULL);
 	buf_addc(&out, '}');
 	finish(c, call, &out);
 }
@@ -312,7 +201,7 @@ static const struct {
 	{ "ping", answer_ping, false },
 	{ "runtime/info", answer_info, true },
 	{ "runtime/state", answer_state, false },
-	{ "runtime/telemetry", answer_telemetry, false },
+	{ "runtime/telemetry", telemetry_answer, false },
 	{ "rpc.discover", answer_discover, false },
 	{ "list_models", models_list, true },
 	{ "shutdown", begin_shutdown, false },

@@ -298,19 +298,9 @@ void peer_close(struct peer *p)
 	free(p);
 }
 
-size_t peer_pending(const struct peer *p)
-{
-	return HASH_COUNT(p->pending);
-}
-
 uint64_t peer_garbage(const struct peer *p)
 {
 	return p->n_garbage;
-}
-
-size_t peer_bytes_out(const struct peer *p)
-{
-	return p->in.n_written;
 }
 
 void peer_write_tail(const struct peer *p, struct buf *out)

@@ -39,9 +39,7 @@ void peer_pause(struct peer *p, bool is_paused); /* stop reading its stdout */
 void peer_end_input(struct peer *p); /* close its stdin once everything queued is written */
 void peer_read_rest(struct peer *p); /* after its death: what the pipes still hold */
 
-size_t peer_pending(const struct peer *p);
 uint64_t peer_garbage(const struct peer *p); /* lines skipped, stray replies included */
-size_t peer_bytes_out(const struct peer *p);
 
 /* Append its last stderr lines as a JSON array of strings, oldest first. */
 void peer_write_tail(const struct peer *p, struct buf *out);

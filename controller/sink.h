@@ -13,7 +13,6 @@ struct sink {
 	int fd;
 	struct buf queued;
 	size_t sent;      /* of queued, already written */
-	size_t n_written; /* all bytes ever */
 	size_t max_write; /* of one call */
 	struct event *event;
 	bool is_armed;

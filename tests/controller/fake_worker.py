@@ -5,7 +5,7 @@ Tokens of a text are its words' lengths; a generate says "w0 w1 …". Faults are
 arguments: --garbage (a line that is no message before each frame, and a piece without a line
 end), --half (frames are written in two pieces), --die-after=N (SIGKILL itself after N frames
 of its own), --die-on=WORD (when a text holds it), --exit=N (at once), --silent (never
-answers), --token-ms=N, --hold-ms=N (each batch frame is answered so late), --deaf (ignores
+answers), --token-ms=N, --token-bytes=N, --hold-ms=N (each batch frame is answered so late), --deaf (ignores
 the end of stdin), --mute-first (no answer to the first tokenize), --log=FILE (each frame that came).
 """
 import json
@@ -68,6 +68,9 @@ class Worker:
     def runtime_info(self, params):
         return {"version": "fake", "hardware": {"cpu": "none"}, "mlx_version": "none", "pid": os.getpid()}
 
+    def runtime_telemetry(self, params):
+        return {"counters": {"fake": 7, "no name": 1}}
+
     def load_model(self, params):
         if "unloadable" in params["model_id"]:
             raise Failure(-32001, "Failed to load model", "model_load")
@@ -125,7 +128,7 @@ class Worker:
             if stream["n"] == stream["max"]:
                 self.end(name, "length")
                 continue
-            self.notify("stream.chunk", stream_id=name, token=f"w{stream['n']} ", token_id=stream["n"],
+            self.notify("stream.chunk", stream_id=name, token=f"w{stream['n']} " + "x" * option("token-bytes"), token_id=stream["n"],
                         index=stream["n"], is_final=False)
             stream["n"] += 1
 

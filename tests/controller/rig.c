@@ -59,10 +59,12 @@ void rig_close(struct rig *r)
 	close(r->theirs);
 }
 
+#define KEPT_BYTES 8192 /* of a message: enough to see which it is */
+
 static void keep(struct rig *r, const char *text, size_t n)
 {
 	r->messages = xreallocarray(r->messages, r->n_messages + 1, sizeof *r->messages);
-	r->messages[r->n_messages++] = xstrndup(text, n);
+	r->messages[r->n_messages++] = xstrndup(text, n < KEPT_BYTES ? n : KEPT_BYTES);
 }
 
 static void hear(struct rig *r)
@@ -70,6 +72,8 @@ static void hear(struct rig *r)
 	ssize_t n;
 	const char *text;
 	size_t n_text;
+	if (r->is_deaf)
+		return;
 	while ((n = read(r->host, frame_space(&r->reader, 65536), 65536)) > 0)
 		frame_fed(&r->reader, (size_t)n);
 	while (frame_next(&r->reader, &text, &n_text) == FRAME_TEXT)
@@ -78,6 +82,7 @@ static void hear(struct rig *r)
 
 static void turn(struct rig *r)
 {
+	hear(r); /* or the controller may wait for us */
 	event_base_loop(r->base, EVLOOP_ONCE);
 	hear(r);
 }

@@ -14,6 +14,7 @@ struct rig {
 	char **messages; /* everything heard, in order */
 	size_t n_messages;
 	bool is_over;
+	bool is_deaf; /* the host does not read */
 };
 
 /* args: the controller's options and, after "--", the fake workers'; ended by NULL. */
