@@ -108,7 +108,8 @@ static void mark_special(struct tok_added *a, int32_t id)
 	a->special[id] = 1;
 }
 
-int tok_added_finish(struct tok_added *a, const struct tok_norms *norms, struct fault *f)
+int tok_added_finish(
+	struct tok_added *a, const struct tok_norms *norms, const char *where, struct fault *f)
 {
 	struct tok_work work = { 0 };
 	int err = 0;
@@ -117,8 +118,8 @@ int tok_added_finish(struct tok_added *a, const struct tok_norms *norms, struct 
 		struct tok_piece p = { t->content.data, t->content.n_bytes, true };
 		enum vocab_put put = tok_vocab_put_twin(&a->by_id, t->id, p.s, p.n);
 		if (put != VOCAB_OK) {
-			err = fault_set(f, ERR_TOKENIZER, "added_tokens: \"%.60s\" (%d) %s",
-				buf_cstr(&t->content), (int)t->id, tok_vocab_put_text(put));
+			err = fault_set(f, ERR_TOKENIZER, "%s: added_tokens: \"%.60s\" (%d) %s",
+				where, buf_cstr(&t->content), (int)t->id, tok_vocab_put_text(put));
 			break;
 		}
 		if (t->special)
@@ -130,7 +131,7 @@ int tok_added_finish(struct tok_added *a, const struct tok_norms *norms, struct 
 		if (err == 0 && p.n > 0 &&
 			!tok_trie_add(
 				t->normalized ? &a->normalized : &a->raw, p.s, p.n, (int32_t)i))
-			err = fault_set(f, ERR_TOKENIZER, "added_tokens are too many");
+			err = fault_set(f, ERR_TOKENIZER, "%s: added_tokens are too many", where);
 	}
 	tok_work_release(&work);
 	return err;

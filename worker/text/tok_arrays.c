@@ -246,7 +246,7 @@ int tokenizer_open_arrays(
 	struct tokenizer *t = tokenizer_new();
 	int err = build(t, &s);
 	if (err == 0)
-		err = tok_added_finish(&t->added, &t->norms, f);
+		err = tok_added_finish(&t->added, &t->norms, where, f);
 	*out = NULL;
 	if (err) {
 		tokenizer_free(t);

@@ -50,7 +50,7 @@ static int read_tokenizer(struct tokenizer *t, const struct tok_field *root)
 	if (err == 0)
 		err = tok_decoders_read(&t->decoders, &decoder);
 	if (err == 0)
-		err = tok_added_finish(&t->added, &t->norms, root->fault);
+		err = tok_added_finish(&t->added, &t->norms, root->name, root->fault);
 	if (err == 0)
 		err = check_ids(t, &t->post.before, &post);
 	if (err == 0)

@@ -91,7 +91,8 @@ static const struct tok_pre rows[] = {
 	{ .names = "gpt-4o llama4 kanana2 talkie minimax-m2", .patterns = { GPT4O } },
 	{ .names = "tiny_aya cohere2moe", .patterns = { "\\d{1,3}(?=(?:\\d{3})*\\b)", AYA } },
 	{ .names = "youtu",
-		.patterns = { "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|"
+		.patterns = { "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+"
+			      "|"
 			      "["
 			      "一-"
 			      "龥぀-"

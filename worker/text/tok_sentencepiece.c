@@ -176,7 +176,7 @@ static int build(struct tokenizer *t, const struct sp_file *s, const char *where
 	tok_scores_add_tokens(&t->added, &a, is_bpe, true);
 	t->bos = tok_vocab_find(&t->model.vocab, "<s>", 3);
 	t->eos = tok_vocab_find(&t->model.vocab, "</s>", 4);
-	return tok_added_finish(&t->added, NULL, f);
+	return tok_added_finish(&t->added, NULL, where, f);
 }
 
 int tok_sentencepiece_open(

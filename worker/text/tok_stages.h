@@ -190,7 +190,8 @@ struct tok_added {
 int tok_added_read(struct tok_added *a, const struct tok_field *x, const struct tok_vocab *model);
 int tok_added_put(struct tok_added *a, struct added_token token_taken);
 /* After the last put: what the tokens look like in normalized text. */
-int tok_added_finish(struct tok_added *a, const struct tok_norms *norms, struct fault *f);
+int tok_added_finish(
+	struct tok_added *a, const struct tok_norms *norms, const char *where, struct fault *f);
 void tok_added_release(struct tok_added *a);
 
 struct added_match {
