@@ -32,6 +32,7 @@ send 3 generate '"model_id":"novel","prompt":"It was a cold evening","max_tokens
 read_until '"stream.event"'
 printf '\nended: %s\n' "$(field finish_reason)"
 send 4 generate '"model_id":"novel","prompt":"Once upon a time","max_tokens":400,"ignore_eos":true,"stream_id":"b"'
+read_until '"id":4,' # cancelled before this, it would be answered with an error and no stream
 send 5 cancel '"stream_id":"b"'
 read_until '"stream.event"'
 printf '\nended: %s\n' "$(field finish_reason)"
