@@ -10,7 +10,7 @@
 /* Room in a frame for the envelope around a result. */
 #define ENVELOPE_BYTES 8192
 
-/* A text so long that it is tokenized on the aux thread. */
+/* A text so long, or among so many, that it is tokenized on an aux thread. */
 struct text_call {
 	struct call call; /* first: a call * is a text_call * */
 	struct worker *w;

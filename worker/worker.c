@@ -35,8 +35,8 @@ int worker_start(struct worker *w, int out)
 		.max_running = w->options.max_running,
 		.gate = gate,
 		.gate_arg = w });
-	if (!w->engine || workq_start(&w->loader, "loader") != 0 ||
-		workq_start(&w->aux, "aux") != 0 ||
+	if (!w->engine || workq_start(&w->loader, "loader", 1) != 0 ||
+		workq_start(&w->aux, "aux", w->options.threads) != 0 ||
 		pthread_create(&w->compute, NULL, compute, w) != 0)
 		return ERR_IO;
 	pthread_setname_np(w->compute, "compute");

@@ -1,4 +1,4 @@
-/* workq.c - one thread beside the I/O loop for what takes long. */
+/* workq.c - threads beside the I/O loop for what takes long. */
 #include "worker/workq.h"
 #include "protocol/err.h"
 #include <stddef.h>
@@ -24,15 +24,18 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-int workq_start(struct workq *q, const char *thread_name)
+int workq_start(struct workq *q, const char *thread_name, int n_threads)
 {
 	*q = (struct workq) { 0 };
 	pthread_mutex_init(&q->lock, NULL);
 	pthread_cond_init(&q->some, NULL);
-	if (pthread_create(&q->thread, NULL, serve, q) != 0)
-		return ERR_IO;
-	pthread_setname_np(q->thread, thread_name);
-	return 0;
+	for (int i = 0; i < n_threads && i < WORKQ_THREADS_MAX; i++) {
+		if (pthread_create(&q->threads[i], NULL, serve, q) != 0)
+			break;
+		pthread_setname_np(q->threads[i], thread_name);
+		q->n_threads++;
+	}
+	return q->n_threads > 0 ? 0 : ERR_IO;
 }
 
 void workq_push(struct workq *q, struct chore *c)
@@ -52,9 +55,10 @@ void workq_stop(struct workq *q)
 {
 	pthread_mutex_lock(&q->lock);
 	q->stopping = true;
-	pthread_cond_signal(&q->some);
+	pthread_cond_broadcast(&q->some);
 	pthread_mutex_unlock(&q->lock);
-	pthread_join(q->thread, NULL);
+	for (int i = 0; i < q->n_threads; i++)
+		pthread_join(q->threads[i], NULL);
 	pthread_cond_destroy(&q->some);
 	pthread_mutex_destroy(&q->lock);
 }

@@ -87,13 +87,34 @@ static void run_in_order(struct chore *c)
 Test(threads, chores_run_in_order_and_stopping_waits_for_all)
 {
 	struct workq q;
-	cr_assert_eq(workq_start(&q, "test"), 0);
+	cr_assert_eq(workq_start(&q, "test", 1), 0);
 	for (int i = 0; i < 100; i++) {
 		chores[i].run = run_in_order;
 		workq_push(&q, &chores[i]);
 	}
 	workq_stop(&q);
 	cr_assert_eq(n_run, 100);
+}
+
+static pthread_barrier_t all_here;
+
+static void meet(struct chore *c)
+{
+	(void)c;
+	pthread_barrier_wait(&all_here);
+}
+
+Test(threads, chores_of_several_threads_run_side_by_side, .timeout = 30)
+{
+	struct workq q;
+	pthread_barrier_init(&all_here, NULL, 3);
+	cr_assert_eq(workq_start(&q, "test", 3), 0);
+	for (int i = 0; i < 9; i++) {
+		chores[i].run = meet;
+		workq_push(&q, &chores[i]);
+	}
+	workq_stop(&q);
+	pthread_barrier_destroy(&all_here);
 }
 
 static struct flow f;
