@@ -3,9 +3,9 @@
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include "worker/params.h"
+#include "worker/park.h"
 #include "worker/progress.h"
 #include "worker/roots.h"
-#include "worker/session.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,15 +22,6 @@ struct load_waiter {
 	struct reply *reply;
 	struct progress progress;
 	struct load_waiter *prev, *next;
-};
-
-/* A request that named the model while it was being loaded. */
-struct parked {
-	struct call call; /* first: a call * is a parked * */
-	struct load *load;
-	struct request rq;
-	double deadline; /* clock_now() based, 0 = none */
-	struct parked *prev, *next;
 };
 
 struct load {
@@ -139,62 +130,16 @@ static void waiter_cancel(struct call *c, enum cancel_how how)
 	pthread_mutex_unlock(&l->lock);
 }
 
-static void parked_over(struct parked *p)
-{
-	json_object_put(p->rq.params);
-	DL_DELETE(p->load->parked, p);
-	calls_over(&p->rq.w->calls, &p->call);
-	free(p);
-}
-
-static void parked_cancel(struct call *c, enum cancel_how how)
-{
-	struct parked *p = (struct parked *)c;
-	struct worker *w = p->rq.w;
-	struct fault f;
-	fault_set(&f, w->phase == PHASE_SERVING ? ERR_CANCELLED : ERR_SHUTTING_DOWN,
-		"cancelled while %s was being loaded", p->load->model_id);
-	if (how == CANCEL_SILENT)
-		reply_drop(p->rq.reply);
-	else
-		reply_fault(p->rq.reply, &f);
-	parked_over(p);
-}
-
 double load_tick(struct worker *w, double now)
 {
 	double soonest = -1;
 	struct load *l;
-	struct parked *p, *next;
-	DL_FOREACH (w->models->loads, l)
-		DL_FOREACH_SAFE (l->parked, p, next) {
-			struct fault f;
-			if (p->deadline == 0)
-				continue;
-			if (now < p->deadline) {
-				soonest = soonest < 0 || p->deadline - now < soonest
-						  ? p->deadline - now
-						  : soonest;
-				continue;
-			}
-			fault_set(&f, ERR_TIMEOUT, "timeout_ms passed while %s was being loaded",
-				l->model_id);
-			reply_fault(p->rq.reply, &f);
-			parked_over(p);
-		}
-	return soonest;
-}
-
-static void resume_parked(struct load *l)
-{
-	while (l->parked) {
-		struct parked *p = l->parked;
-		struct request rq = p->rq;
-		DL_DELETE(l->parked, p);
-		calls_over(&l->w->calls, &p->call);
-		free(p);
-		session_dispatch(&rq);
+	DL_FOREACH (w->models->loads, l) {
+		const double due = park_tick(&l->parked, now);
+		if (due >= 0 && (soonest < 0 || due < soonest))
+			soonest = due;
 	}
+	return soonest;
 }
 
 static void tell_progress(struct load *l, double fraction, const char *stage)
@@ -256,7 +201,7 @@ static void load_end(struct load *l)
 		fault_add_str(&l->fault, "model_id", l->model_id);
 		answer_waiters(l, NULL);
 	}
-	resume_parked(l);
+	park_resume(&l->parked);
 	load_free(l);
 }
 
@@ -399,18 +344,9 @@ void handle_load_model(struct request *rq)
 bool load_park(const struct request *rq, const char *model_id)
 {
 	struct load *l = find_load(rq->w->models, model_id, NULL);
-	if (!l)
-		return false;
-	struct parked *p = xcalloc(1, sizeof *p);
-	p->load = l;
-	p->rq = *rq;
-	p->rq.raw_params = (struct json_span) { 0 };
-	const int64_t timeout = params_int(rq->params, "timeout_ms", 0);
-	p->deadline = timeout > 0 ? rq->arrived + (double)timeout / 1e3 : 0;
-	p->call.cancel = parked_cancel;
-	calls_add(&l->w->calls, &p->call, rq->reply, params_str(rq->params, "stream_id"));
-	DL_APPEND(l->parked, p);
-	return true;
+	if (l)
+		park(&l->parked, rq, l->model_id);
+	return l;
 }
 
 void load_each(const struct models *m, void (*fn)(void *arg, const char *model_id, double fraction),

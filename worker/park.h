@@ -1,0 +1,17 @@
+/* park.h - requests that named a model while it was being loaded.
+ *
+ * They wait in the list of that load, cancellable and no longer than their timeout_ms, and
+ * go on as if they had come after it. */
+#ifndef WORKER_PARK_H
+#define WORKER_PARK_H
+#include "worker/worker.h"
+
+struct parked; /* a list; NULL = empty */
+
+/* Takes what rq owns. model_id is borrowed for as long as the list lives. */
+void park(struct parked **list, const struct request *rq, const char *model_id);
+/* The load is decided: dispatch all, in the order they came. */
+void park_resume(struct parked **list);
+/* Answer those whose time is over; seconds to the next, -1 = none. */
+double park_tick(struct parked **list, double now);
+#endif
