@@ -1,4 +1,4 @@
-/* embed.c - embed: texts to the engine, vectors back. Stop 13; next: engine/engine.c */
+/* embed.c - embed: texts to the engine, vectors back. */
 #include "worker/embed.h"
 #include "protocol/limits.h"
 #include "protocol/mem.h"
