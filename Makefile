@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e bench docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e bench bench-kernels docs lint format fuzz install clean help \
 	setup-build setup-test setup-ci
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -167,6 +167,11 @@ $(addprefix $B/bin/,$(FUZZERS)): $B/bin/%: $B/tests/fuzz/%.o $(WORKER) $(KERNELS
 	$(CC) -fsanitize=fuzzer,address,undefined $(CFLAGS) -pthread $(sort $^) $(LIBS_WORKER) -o $@
 
 # -- measuring, checking, installing -------------------------------------------------------
+
+$B/bin/bench_kernels: $B/bench/bench_kernels.o $(KERNELS)
+$B/bin/bench_kernels: LIBS := $(LIBS_KERNELS)
+bench-kernels: $B/bin/bench_kernels ## every kernel on every instruction set, against plain C
+	$<
 
 bench: all ## print the figures that bench/SPEED.md logs
 	python3 bench/bench.py

@@ -29,7 +29,7 @@ size_t attend_scratch(size_t n_rows, size_t n_group, size_t head_dim)
 {
 	size_t n_q = least(n_rows * n_group, BATCH);
 
-	return n_q * (3 * head_dim + ATTEND_TILE + 4) + 2 * ATTEND_TILE * head_dim;
+	return n_q * (3 * head_dim + ATTEND_TILE + 4) + 2 * head_dim * ATTEND_TILE;
 }
 
 size_t attend_state_floats(size_t n_group, size_t head_dim)

@@ -19,7 +19,7 @@ static struct layout layout_of(float *scratch, size_t n_in)
 	l.w = scratch;
 	l.x = l.w + GEMM_OUTS * n_in;
 	l.out[0] = l.x + GEMM_ROWS * n_in;
-	l.out[1] = l.out[0] + GEMM_ROWS * GEMM_OUTS;
+	l.out[1] = l.out[0] + (size_t)GEMM_ROWS * GEMM_OUTS;
 	return l;
 }
 

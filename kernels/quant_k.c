@@ -109,8 +109,8 @@ void dequantize_q6_k(float *out, const void *blocks, size_t n)
 			size_t h = i / 128, p = i % 128 / 32;
 			int low = b->ql[h * 64 + i % 64] >> (p / 2 * 4) & 15;
 			int high = b->qh[h * 32 + i % 32] >> (p * 2) & 3;
-			out[at + i] =
-				d * (float)b->scales[i / 16] * (float)((low | high << 4) - 32);
+			size_t sub = i / 16;
+			out[at + i] = d * (float)b->scales[sub] * (float)((low | high << 4) - 32);
 		}
 	}
 }

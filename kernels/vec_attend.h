@@ -122,18 +122,19 @@ ALWAYS void values_run(const struct values *s)
 ALWAYS void values_span(
 	const struct attend_tile *t, size_t i, int n_q, const size_t seen[2], enum dtype type)
 {
-	struct values s = { t, i, 0, seen[0], seen[1], n_q, VALUES_VECTORS, 16, type };
+	const size_t wide = (size_t)16 * VALUES_VECTORS;
+	size_t d = 0;
 
 	if (seen[0] >= seen[1])
 		return;
-	for (; s.d + 16 * VALUES_VECTORS <= t->head_dim; s.d += 16 * VALUES_VECTORS)
+	for (; d + wide <= t->head_dim; d += wide)
 		values_run(&(struct values) {
-			t, i, s.d, seen[0], seen[1], n_q, VALUES_VECTORS, 16, type });
-	for (; s.d + 16 <= t->head_dim; s.d += 16)
-		values_run(&(struct values) { t, i, s.d, seen[0], seen[1], n_q, 1, 16, type });
-	if (s.d < t->head_dim)
+			t, i, d, seen[0], seen[1], n_q, VALUES_VECTORS, 16, type });
+	for (; d + 16 <= t->head_dim; d += 16)
+		values_run(&(struct values) { t, i, d, seen[0], seen[1], n_q, 1, 16, type });
+	if (d < t->head_dim)
 		values_run(&(struct values) {
-			t, i, s.d, seen[0], seen[1], n_q, 1, t->head_dim - s.d, type });
+			t, i, d, seen[0], seen[1], n_q, 1, t->head_dim - d, type });
 }
 
 /* VALUES_QUERIES queries: together where all of them see, alone before and after, so that

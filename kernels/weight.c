@@ -104,19 +104,19 @@ static void mul_widened(
 }
 
 void weight_mul(
-	const struct kernels *k, const struct weight *w, const struct mul *given, float *scratch)
+	const struct kernels *k, const struct weight *w, const struct mul *m, float *scratch)
 {
-	struct mul m = *given;
+	struct mul own = *m;
 
-	m.n_in = w->n_in;
-	m.w = w->data;
-	m.w_stride = w->row_bytes;
+	own.n_in = w->n_in;
+	own.w = w->data;
+	own.w_stride = w->row_bytes;
 	if (w->type == DTYPE_F32)
-		k->mul_f32(&m);
+		k->mul_f32(&own);
 	else if (w->type == DTYPE_F16)
-		k->mul_f16(&m);
+		k->mul_f16(&own);
 	else if (w->type == DTYPE_BF16)
-		k->mul_bf16(&m);
+		k->mul_bf16(&own);
 	else
-		mul_widened(k, w, m, scratch);
+		mul_widened(k, w, own, scratch);
 }

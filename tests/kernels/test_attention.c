@@ -131,7 +131,7 @@ Test(attention, follows_the_formula_on_every_path, .timeout = 120)
 	struct path paths[MOST_PATHS];
 	size_t n_paths = all_paths(paths);
 
-	for (size_t i = 0; i < 5 * 8; i++) {
+	for (size_t i = 0; i < (size_t)5 * 8; i++) {
 		size_t dim = dims[i % 5], end = ends[i / 5], n_group = 1 + i % 4;
 		struct cache c = make_cache((enum dtype)(i % 3), dim, end);
 		struct attend_row row = { guard_floats(n_group * dim, false),
@@ -211,7 +211,7 @@ Test(attention, gives_a_row_the_same_bits_in_any_chunk_on_any_path, .timeout = 1
 
 Test(attention, gives_the_same_bits_span_by_span_in_any_order, .timeout = 120)
 {
-	enum { n = 3 * ATTEND_SPAN + 77, dim = 40, n_group = 5 };
+	const size_t n = 3 * ATTEND_SPAN + 77, dim = 40, n_group = 5;
 	struct path paths[MOST_PATHS];
 	size_t n_paths = all_paths(paths), n_state = attend_state_floats(n_group, dim);
 	struct cache c = make_cache(DTYPE_F16, dim, n);
@@ -239,7 +239,7 @@ Test(attention, gives_the_same_bits_span_by_span_in_any_order, .timeout = 120)
 
 Test(attention, is_not_poisoned_by_what_a_row_does_not_see)
 {
-	enum { n = 50, dim = 32, n_group = 4 };
+	const size_t n = 50, dim = 32, n_group = 4;
 	struct path paths[MOST_PATHS];
 	size_t n_paths = all_paths(paths);
 

@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#define MOST_ROWS 70
-#define OUTS      150
+#define MOST_ROWS ((size_t)70)
+#define OUTS      ((size_t)150)
 
 static void reference(const float *x, const float *w, size_t n_in, size_t n_rows, double *out)
 {
@@ -64,7 +64,7 @@ static void check_exact(const struct kernels *k, size_t n_in)
 		m.x = x + at * n_in;
 		m.n_rows = n;
 		m.o_begin = n % 2 ? 0 : GEMM_OUTS;
-		m.o_end = n % 3 ? OUTS : 2 * GEMM_OUTS;
+		m.o_end = n % 3 ? OUTS : (size_t)2 * GEMM_OUTS;
 		gemm_panel(k, DTYPE_F32, &m, scratch);
 		for (size_t r = 0; r < n; r++)
 			cr_assert(first_difference(all + (at + r) * OUTS + m.o_begin,

@@ -42,9 +42,8 @@ static const char *golden_tensor(const struct golden *g, const char *key, size_t
 {
 	char *header = strndup(g->bytes + 8, g->data - 8);
 	char *at = strstr(strstr(header, key), "data_offsets");
-	size_t begin = 0, end = 0;
+	size_t begin = strtoul(strchr(at, '[') + 1, &at, 10), end = strtoul(at + 1, NULL, 10);
 
-	cr_assert_eq(sscanf(at, "data_offsets\": [%zu, %zu]", &begin, &end), 2, "%s", header);
 	free(header);
 	cr_assert(g->data + end <= g->n_bytes);
 	*n_bytes = end - begin;

@@ -7,8 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-#define OUTS 21
-#define N_IN 512
+#define OUTS ((size_t)21)
+#define N_IN ((size_t)512)
 
 /* Write n values of `bits` each, low bits first, one bit at a time: not how we read them. */
 static void pack(uint8_t *to, const unsigned *q, size_t n, unsigned bits)
