@@ -87,7 +87,7 @@ static void write_tensors(
 	buf_release(&all);
 }
 
-static char *make_folder(const char *config)
+char *tiny_model_folder(const char *config)
 {
 	char *folder = xstrdup("/tmp/tandem-tiny-XXXXXX");
 	char *tokenizer = realpath("models/novel-7m/tokenizer.json", NULL);
@@ -105,7 +105,7 @@ static char *make_folder(const char *config)
 
 char *tiny_model_write(const char *config, const char *leave_out, const char *bend)
 {
-	char *folder = make_folder(config);
+	char *folder = tiny_model_folder(config);
 
 	write_tensors(folder, "model.safetensors", 0, N_TENSORS,
 		(const char *const[2]) { leave_out, bend });
@@ -114,7 +114,7 @@ char *tiny_model_write(const char *config, const char *leave_out, const char *be
 
 char *tiny_model_write_shards(void)
 {
-	char *folder = make_folder(NULL);
+	char *folder = tiny_model_folder(NULL);
 	struct buf index = BUF_INIT;
 
 	write_tensors(folder, "a.safetensors", 0, 5, (const char *const[2]) { 0 });

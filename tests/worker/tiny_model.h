@@ -7,6 +7,8 @@
  * `config` NULL: TINY_CONFIG. Tensors named in `leave_out` (or NULL) are not written; the one
  * named `bend` (or NULL) gets one row more. Free with tiny_model_remove. */
 char *tiny_model_write(const char *config, const char *leave_out, const char *bend);
+/* Without weights: the config (NULL: TINY_CONFIG) and the tokenizer alone. */
+char *tiny_model_folder(const char *config);
 /* The same tensors in two files with an index. */
 char *tiny_model_write_shards(void);
 void tiny_model_remove(char *folder);

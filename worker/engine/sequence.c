@@ -126,6 +126,7 @@ struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool)
 	s->n_limit = id_limit(j);
 	s->n_ids = s->n_settled = j->n_prompt;
 	s->n_prompt = j->n_prompt - j->n_resumed;
+	s->kv.n_prompt = s->n_prompt;
 	s->ids = xcalloc(s->n_limit > s->n_ids ? s->n_limit : s->n_ids, sizeof *s->ids);
 	memcpy(s->ids, j->prompt, j->n_prompt * sizeof *s->ids);
 	s->sampling = j->sampling;

@@ -87,7 +87,7 @@ static void bind_mxfp4(struct decoder *d, struct weights *w, size_t i)
 	}
 }
 
-/* As llama.cpp stacks them: gate, up and down apart, a row per output, biases beside them. */
+/* As llama.cpp and mlx-lm stack them: gate, up and down apart, a row per output, biases beside them. */
 static void bind_stacked(struct decoder *d, struct weights *w, size_t i)
 {
 	static const char *const names[] = { "gate_proj", "up_proj", "down_proj" };
@@ -98,8 +98,9 @@ static void bind_stacked(struct decoder *d, struct weights *w, size_t i)
 		       n_in = k == 2 ? d->expert_dim : d->dim;
 		m[k] = weights_stack(w, d->n_experts, n_out, n_in,
 			"model.layers.%zu.mlp.experts.%s", i, names[k]);
-		m[k].bias = weights_table(w, d->n_experts, n_out,
-			"model.layers.%zu.mlp.experts.%s.bias", i, names[k]);
+		if (!m[k].bias)
+			weights_fail(w, "tensor model.layers.%zu.mlp.experts.%s.bias is missing", i,
+				names[k]);
 	}
 	for (size_t e = 0; e < d->n_experts && w->rc == 0; e++) {
 		struct ffn *f = &d->layers[i].experts.experts[e];

@@ -11,6 +11,8 @@ static void configure(struct decoder *d, struct config *c)
 	decoder_configure(d, c, &PRESETS);
 	decoder_configure_rope(d, c, 0, NULL, &PRESETS);
 	config_ignore(c, "original_max_position_embeddings"); /* longrope's alone */
+	config_ignore(c, "full_attn_mod");                    /* not read by the reference */
+	config_ignore(c, "interpolate_factor");
 	decoder_configure_windows(
 		d, c, config_count_or(c, "sliding_window", 0), decoder_slides_always, NULL);
 }

@@ -36,6 +36,7 @@ static void configure(struct decoder *d, struct config *c)
 	decoder_configure(d, c, &PRESETS);
 	decoder_configure_rope(d, c, 0, NULL, &PRESETS);
 	choose_rope(d, c);
+	config_ignore(c, "max_window_layers"); /* the reference reads it nowhere */
 	if (!config_bool_or(c, "use_sliding_window", false))
 		window = 0;
 	decoder_configure_windows(d, c, window, lacks_rope, d);

@@ -10,13 +10,19 @@ static const struct decoder_presets PRESETS = {
 	.activation = "gelu_pytorch_tanh",
 };
 
+/* Published configs carry these; the reference reads none of them. */
+static const char *const UNREAD[] = { "residual_dropout", "activation_function",
+	"attention_softmax_in_fp32", "scale_attention_softmax_in_fp32", "scale_attn_weights",
+	"layer_norm_epsilon", "mlp_type", "norm_type" };
+
 static void configure(struct decoder *d, struct config *c)
 {
 	decoder_configure(d, c, &PRESETS);
 	decoder_configure_rope(d, c, 0, NULL, &PRESETS);
 	decoder_configure_windows(
 		d, c, config_count_or(c, "sliding_window", 0), decoder_slides_always, NULL);
-	config_ignore(c, "residual_dropout");
+	for (size_t i = 0; i < sizeof UNREAD / sizeof *UNREAD; i++)
+		config_ignore(c, UNREAD[i]);
 	d->qkv_bias = d->o_bias = d->ffn_bias = decoder_bias(c, "use_bias", true);
 }
 

@@ -6,7 +6,7 @@ static int check_mode(struct config *q, struct fault *f)
 {
 	const char *mode = config_str_or(q, "mode", "affine");
 
-	if (strcmp(mode, "affine") != 0)
+	if (strcmp(mode, "affine") != 0 && strcmp(mode, "mxfp4") != 0)
 		config_refuse(q, "mode", "quantization mode \"%s\" is not supported", mode);
 	return config_status(q, f);
 }

@@ -66,23 +66,36 @@ struct matrix weights_stored(struct weights *w, const char *base, const struct s
 	return m;
 }
 
-/* Bits and group size the config gives this tensor, its own before the common ones. */
-static void mlx_settings(struct weights *w, const char *base, size_t *bits, size_t *group)
+enum mlx_mode { MLX_AFFINE, MLX_MXFP4 };
+
+struct mlx_settings {
+	enum mlx_mode mode;
+	size_t bits, group;
+};
+
+/* What the config says of this tensor, by its own name before the common settings. */
+static void mlx_settings(struct weights *w, const char *base, struct mlx_settings *out)
 {
-	struct config *q = w->quantization, *own = NULL;
+	struct config *q = w->quantization;
+	const char *mode;
 
 	if (config_is_object(q, base))
-		own = config_object(q, base);
-	*bits = config_size_or(own ? own : q, "bits", 4);
-	*group = config_size_or(own ? own : q, "group_size", 64);
-	if (own && strcmp(config_str_or(own, "mode", "affine"), "affine") != 0)
-		weights_fail(w, "quantization mode \"%s\" of %s is not supported",
-			config_str_or(own, "mode", ""), base);
+		q = config_object(q, base);
+	mode = config_str_or(q, "mode", "affine");
+	out->mode = strcmp(mode, "mxfp4") == 0 ? MLX_MXFP4 : MLX_AFFINE;
+	out->bits = config_size_or(q, "bits", 4);
+	out->group = config_size_or(q, "group_size", out->mode == MLX_MXFP4 ? 32 : 64);
+	if (out->mode == MLX_AFFINE && strcmp(mode, "affine") != 0)
+		weights_fail(w, "%s: quantization mode \"%s\" is not supported", base, mode);
+	if (out->mode == MLX_MXFP4 && (out->bits != 4 || out->group != 32))
+		weights_fail(
+			w, "%s: mxfp4 of %zu bits in groups of %zu", base, out->bits, out->group);
 }
 
-static bool check_affine(
-	struct weights *w, const char *base, size_t bits, size_t group, size_t n_in)
+static bool check_packing(
+	struct weights *w, const char *base, const struct mlx_settings *set, size_t n_in)
 {
+	size_t bits = set->bits, group = set->group;
 	bool known = (bits >= 2 && bits <= 6) || bits == 8;
 
 	if (!known)
@@ -95,47 +108,65 @@ static bool check_affine(
 	return w->rc == 0;
 }
 
-static const struct tensor *beside(
-	struct weights *w, const char *base, const char *what, const struct shape *shape)
+static const struct tensor *part_of(struct weights *w, const char *base, const char *what,
+	enum tensor_kind kind, const struct shape *shape)
 {
 	char name[WEIGHTS_NAME_MAX];
 
 	snprintf(name, sizeof name, "%.480s.%s", base, what);
-	return weights_get(w, name, TENSOR_WEIGHT, shape);
+	return weights_get(w, name, kind, shape);
 }
 
-/* MLX affine quantization: <base>.weight U32 of packed integers, .scales and .biases. */
-static struct matrix affine(struct weights *w, const char *base, const struct shape *shape)
+static bool take_affine(
+	struct weights *w, const char *base, const struct shape *scales, struct weight *m)
 {
-	size_t n_in = shape->dims[shape->n_dims - 1], bits, group;
-	struct matrix m = { .w = { .n_out = count_rows(shape), .n_in = n_in } };
-	struct shape packed = *shape, scales = *shape;
-	const struct tensor *q, *s, *b;
-	char name[WEIGHTS_NAME_MAX];
+	const struct tensor *s = part_of(w, base, "scales", TENSOR_WEIGHT, scales);
+	const struct tensor *b = part_of(w, base, "biases", TENSOR_WEIGHT, scales);
 
-	mlx_settings(w, base, &bits, &group);
-	if (!check_affine(w, base, bits, group, n_in))
-		return m;
-	packed.dims[shape->n_dims - 1] = n_in * bits / 32;
-	scales.dims[shape->n_dims - 1] = n_in / group;
-	snprintf(name, sizeof name, "%.500s.weight", base);
-	q = weights_get(w, name, TENSOR_U32, &packed);
-	s = beside(w, base, "scales", &scales);
-	b = beside(w, base, "biases", &scales);
-	if (!q || !s || !b)
-		return m;
+	if (!s || !b)
+		return false;
 	if (s->dtype != b->dtype || s->dtype > DTYPE_BF16) {
 		weights_fail(w, "%s: scales of %s with biases of %s", base, s->dtype_name,
 			b->dtype_name);
-		return m;
+		return false;
 	}
-	m.w.type = DTYPE_AFFINE;
-	m.w.bits = (unsigned)bits;
-	m.w.group = (unsigned)group;
-	m.w.scale_type = s->dtype;
-	m.w.scales = s->data;
-	m.w.biases = b->data;
-	m.w.row_bytes = weight_packed_bytes(n_in, (unsigned)bits);
+	m->type = DTYPE_AFFINE;
+	m->scale_type = s->dtype;
+	m->scales = s->data;
+	m->biases = b->data;
+	return true;
+}
+
+static bool take_mxfp4(
+	struct weights *w, const char *base, const struct shape *scales, struct weight *m)
+{
+	const struct tensor *s = part_of(w, base, "scales", TENSOR_U8, scales);
+
+	m->type = DTYPE_MXFP4_PAIRS;
+	m->scales = s ? s->data : NULL;
+	return s != NULL;
+}
+
+/* MLX: <base>.weight U32 of packed integers, with .scales and in affine mode .biases. */
+static struct matrix mlx(struct weights *w, const char *base, const struct shape *shape)
+{
+	size_t last = shape->n_dims - 1, n_in = shape->dims[last];
+	struct matrix m = { .w = { .n_out = count_rows(shape), .n_in = n_in } };
+	struct shape packed = *shape, scales = *shape;
+	struct mlx_settings set;
+	const struct tensor *q;
+
+	mlx_settings(w, base, &set);
+	if (!check_packing(w, base, &set, n_in))
+		return m;
+	packed.dims[last] = n_in * set.bits / 32;
+	scales.dims[last] = n_in / set.group;
+	q = part_of(w, base, "weight", TENSOR_U32, &packed);
+	m.w.bits = (unsigned)set.bits;
+	m.w.group = (unsigned)set.group;
+	m.w.row_bytes = weight_packed_bytes(n_in, m.w.bits);
+	if (!q || !(set.mode == MLX_AFFINE ? take_affine : take_mxfp4)(w, base, &scales, &m.w))
+		return m;
 	m.w.data = q->data;
 	w->n_parameters += m.w.n_out * n_in;
 	weights_note(w, &m.w);
@@ -145,7 +176,7 @@ static struct matrix affine(struct weights *w, const char *base, const struct sh
 static struct matrix matrix(struct weights *w, const char *base, const struct shape *shape)
 {
 	if (w->quantization && weights_has(w, "%s.scales", base))
-		return affine(w, base, shape);
+		return mlx(w, base, shape);
 	return weights_stored(w, base, shape);
 }
 
