@@ -13,6 +13,7 @@ struct listing {
 	size_t n_left;
 	struct buf models; /* `[` and elements */
 	struct buf error;
+	bool is_truncated; /* some worker's walk through the roots was */
 };
 
 struct share {
@@ -31,10 +32,13 @@ static bool is_told_by(const struct listing *l, struct json_span item, int worke
 	return worker == __builtin_ctzll(m->has);
 }
 
-static void take_models(struct listing *l, struct json_span models, int worker)
+static void take_models(struct listing *l, struct json_span result, int worker)
 {
-	struct json_cursor cursor = json_iterate(models);
+	struct json_cursor cursor = json_iterate(json_find(result, "models"));
 	struct json_span item;
+	bool is_truncated = false;
+	json_get_bool(json_find(result, "truncated"), &is_truncated);
+	l->is_truncated = l->is_truncated || is_truncated;
 	while (json_next_element(&cursor, &item)) {
 		if (!is_told_by(l, item, worker))
 			continue;
@@ -52,7 +56,10 @@ static void finish(struct listing *l)
 	} else {
 		buf_adds(&out, "{\"models\":");
 		buf_add(&out, l->models.data, l->models.n_bytes);
-		buf_adds(&out, "]}");
+		buf_addc(&out, ']');
+		if (l->is_truncated)
+			jout_key_bool(&out, "truncated", true);
+		buf_addc(&out, '}');
 		registry_finish(l->c->registry, l->call, ANSWER_RESULT,
 			(struct json_span) { out.data, out.n_bytes });
 	}
@@ -69,7 +76,7 @@ static void on_share(void *arg, const struct peer_reply *r)
 	int worker = share->worker;
 	free(share);
 	if (r->outcome == PEER_RESULT)
-		take_models(l, json_find(r->body, "models"), worker);
+		take_models(l, r->body, worker);
 	else if (r->outcome == PEER_LOST && !l->error.n_bytes)
 		worker_write_crash(fleet_worker(&l->c->fleet, worker), "running", -1, &l->error);
 	else if (!l->error.n_bytes)

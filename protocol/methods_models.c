@@ -134,8 +134,14 @@ const struct method METHODS_MODELS[] = {
 		.example = "{\"model_id\":\"novel-7m\"}" },
 	{ .name = "list_models",
 		.cls = METHOD_CATALOG,
-		.doc = "Every model in the model roots, and every loaded one.",
-		.result = "models[model_id:string state:string path:string]",
+		.doc = "Every loaded model, and every one in the model roots that load_model would "
+		       "find by that id: folders with config.json and safetensors by their path "
+		       "below the root, .gguf files likewise, with or without the ending (of split "
+		       "ones the first part), and what a Hugging Face cache holds, by org/name. "
+		       "state is ready, loading or available; truncated: the roots hold more than "
+		       "was looked at.",
+		.result = "models[model_id:string state:string path:string? format:string? "
+			  "size_bytes:integer? architecture:string?] truncated:boolean?",
 		.example = "{}" },
 	{ 0 },
 };

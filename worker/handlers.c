@@ -9,6 +9,7 @@
 #include "worker/embed.h"
 #include "worker/generate.h"
 #include "worker/info.h"
+#include "worker/list_models.h"
 #include "worker/load.h"
 #include "worker/loop.h"
 #include "worker/models.h"

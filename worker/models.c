@@ -1,10 +1,9 @@
-/* models.c - loaded models as the I/O thread knows them; unload_model, list_models. */
+/* models.c - loaded models as the I/O thread knows them; unload_model. */
 #include "worker/models.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include "worker/load.h"
 #include "worker/params.h"
-#include "worker/roots.h"
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -166,60 +165,4 @@ void models_write(
 	jout_key_int(out, "replicas", 1);
 	if (l && l->is_draft)
 		jout_key_bool(out, "draft", true);
-}
-
-struct listing {
-	struct worker *w;
-	struct buf out;
-};
-
-static void list_loaded(void *arg, const struct model_ref *r)
-{
-	struct listing *l = arg;
-	const char *id = model_ref_id(r);
-	jout_sep(&l->out);
-	buf_addc(&l->out, '{');
-	models_write(&l->out, id, model_ref_model(r), models_find(l->w->models, id));
-	buf_addc(&l->out, '}');
-}
-
-static void list_plain(struct listing *l, const char *id, const char *state)
-{
-	jout_sep(&l->out);
-	buf_addc(&l->out, '{');
-	jout_key_cstr(&l->out, "model_id", id);
-	jout_key_cstr(&l->out, "state", state);
-}
-
-static void list_loading(void *arg, const char *model_id, double fraction)
-{
-	struct listing *l = arg;
-	if (models_find(l->w->models, model_id))
-		return;
-	list_plain(l, model_id, "loading");
-	jout_key_num(&l->out, "progress", fraction);
-	buf_addc(&l->out, '}');
-}
-
-static void list_available(void *arg, const char *model_id, const char *path)
-{
-	struct listing *l = arg;
-	if (models_find(l->w->models, model_id))
-		return;
-	list_plain(l, model_id, "available");
-	jout_key_cstr(&l->out, "path", path);
-	buf_addc(&l->out, '}');
-}
-
-void handle_list_models(struct request *rq)
-{
-	struct listing l = { rq->w, BUF_INIT };
-	buf_adds(&l.out, "{\"models\":[");
-	catalog_each(rq->w->catalog, list_loaded, &l);
-	load_each(rq->w->models, list_loading, &l);
-	roots_each(&rq->w->options, list_available, &l);
-	buf_adds(&l.out, "]}");
-	reply_result(rq->reply, l.out.data, l.out.n_bytes);
-	buf_release(&l.out);
-	json_object_put(rq->params);
 }

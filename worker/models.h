@@ -44,5 +44,5 @@ void models_call_over(struct worker *w);
 void models_write(
 	struct buf *out, const char *model_id, const struct model *m, const struct loaded *l);
 
-handler_fn handle_unload_model, handle_list_models;
+handler_fn handle_unload_model;
 #endif

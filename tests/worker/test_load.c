@@ -124,6 +124,7 @@ Test(load, list_models_knows_what_is_loaded_and_what_could_be)
 	const char *list = desk_ask(d, "1", "list_models", "{}");
 	cr_assert(strstr(list, "{\"model_id\":\"m\",\"state\":\"ready\""));
 	cr_assert(strstr(list, "{\"model_id\":\"novel-7m\",\"state\":\"available\","
-			       "\"path\":\"models/novel-7m\"}"));
+			       "\"path\":\"models/novel-7m\",\"format\":\"safetensors\","
+			       "\"size_bytes\":13910360,\"architecture\":\"llama\"}"));
 	desk_free(d);
 }

@@ -1,0 +1,93 @@
+"""Models are found by id below --models, also in a Hugging Face cache; embed answers through both binaries."""
+import os
+import shutil
+import tempfile
+import unittest
+
+from host import NOVEL, SHARED, Host, RpcError, TANDEM, WORKER, tandem, worker
+
+GGUF = os.path.join(SHARED, "models/gguf/novel-7m-q8_0.gguf")
+
+
+def make_cache(root, repo, files):
+    """files: name in the snapshot → file to be copied; stored as Hugging Face's client does."""
+    folder = os.path.join(root, "models--" + repo.replace("/", "--"))
+    snapshot = os.path.join(folder, "snapshots", "0123abcd")
+    os.makedirs(snapshot)
+    os.makedirs(os.path.join(folder, "blobs"))
+    os.makedirs(os.path.join(folder, "refs"))
+    with open(os.path.join(folder, "refs", "main"), "w", encoding="ascii") as f:
+        f.write("0123abcd")
+    for i, (name, source) in enumerate(files.items()):
+        shutil.copy(source, os.path.join(folder, "blobs", f"blob{i}"))
+        os.symlink(f"../../blobs/blob{i}", os.path.join(snapshot, name))
+
+
+class Roots(unittest.TestCase):
+    def setUp(self):
+        self.root = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.root)
+        shutil.copytree(NOVEL, os.path.join(self.root, "books/novel"))
+        make_cache(self.root, "people/cached", {name: os.path.join(NOVEL, name) for name in os.listdir(NOVEL)})
+        if os.path.exists(GGUF):
+            make_cache(self.root, "people/quants", {"novel-Q8_0.gguf": GGUF})
+
+    def check(self, host):
+        models = host.call("list_models")["models"]
+        ids = [m["model_id"] for m in models]
+        self.assertEqual(ids, sorted(ids))
+        self.assertEqual([i for i in ids if "quants" not in i], ["books/novel", "people/cached"])
+        for model in models:
+            self.assertEqual(model["state"], "available")
+            self.assertGreater(model["size_bytes"], 1 << 20)
+            self.assertEqual(model["architecture"], "llama")
+            loaded = host.call("load_model", model_id=model["model_id"])
+            self.assertEqual(loaded["format"], model["format"])
+            self.assertEqual(loaded["parameter_count"], 6951168)
+        states = {m["model_id"]: m["state"] for m in host.call("list_models")["models"]}
+        self.assertEqual(states, {i: "ready" for i in ids})
+        if "people/quants/novel-Q8_0.gguf" in ids:
+            self.assertEqual(host.call("load_model", model_id="people/quants/novel-Q8_0")["quantization"], "Q8_0")
+
+    def test_every_listed_model_loads_by_its_id(self):
+        with Host(TANDEM, "--worker", WORKER, "--models", self.root) as host:
+            self.check(host)
+
+    def test_of_one_worker_too(self):
+        with Host(WORKER, "--models", self.root) as host:
+            self.check(host)
+
+    def test_an_id_that_is_nowhere_names_the_places_looked_at(self):
+        with Host(TANDEM, "--worker", WORKER, "--models", self.root) as host:
+            with self.assertRaises(RpcError) as refused:
+                host.call("load_model", model_id="people/nobody")
+            self.assertEqual(refused.exception.code, -32001)
+            self.assertIn(self.root + "/people/nobody", refused.exception.message)
+
+
+class Embed(unittest.TestCase):
+    def test_the_controller_and_a_worker_alone_give_the_same_vectors(self):
+        texts = ["It was a cold evening in November", "", "the house " * 150]
+        answers = []
+        for make in tandem, worker:
+            with make() as host:
+                model = host.load()["model_id"]
+                answers.append(host.call("embed", model_id=model, input=texts, pooling="mean"))
+        self.assertEqual(answers[0], answers[1])
+        for i, item in enumerate(answers[0]["data"]):
+            self.assertEqual(item["index"], i)
+            self.assertAlmostEqual(sum(x * x for x in item["embedding"]), 1, places=5)
+
+    def test_a_text_beyond_the_context_is_an_overflow_with_counts(self):
+        with tandem() as host:
+            model = host.load()["model_id"]
+            with self.assertRaises(RpcError) as refused:
+                host.call("embed", model_id=model, input=["a", "the " * 600])
+            self.assertEqual(refused.exception.code, -32007)
+            self.assertEqual(refused.exception.data["max"], 512)
+            self.assertGreater(refused.exception.data["prompt_tokens"], 512)
+            self.assertEqual(refused.exception.data["path"], "input[1]")
+
+
+if __name__ == "__main__":
+    unittest.main()
