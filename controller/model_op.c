@@ -95,11 +95,13 @@ static void note_result(struct model_op *op, struct worker *w, const struct peer
 }
 
 /* What a worker started again must repeat. The tokens of progress were this call's own. */
+/* What is for us alone: how many workers load it, and who hears of the progress. */
+static const char *const OUR_PARAMS[] = { "workers", "_meta", "workDoneToken", "progress", NULL };
+
 static void remember_params(struct model *m, struct json_span params)
 {
-	static const char *const keys[] = { "_meta", "workDoneToken", "progress", NULL };
 	buf_clear(&m->params);
-	splice_without(&m->params, params, keys);
+	splice_without(&m->params, params, OUR_PARAMS);
 	buf_addc(&m->params, '}');
 }
 
@@ -140,12 +142,14 @@ static void send_part(struct model_op *op, struct worker *w, struct json_span pa
  * know the request by different ids, so the token is put in here. */
 static void write_first_params(struct buf *out, const struct call *call)
 {
-	static const char *const keys[] = { "_meta", "progress", NULL };
+	static const char *const keys[] = { "workers", "_meta", "progress", NULL };
+	static const char *const workers[] = { "workers", NULL };
 	struct json_span meta = json_find(call->params, "_meta");
 	bool wanted = false;
 	json_get_bool(json_find(call->params, "progress"), &wanted);
 	if (!wanted || !call->id.at || json_find(meta, "progressToken").at) {
-		buf_add(out, call->params.at, call->params.n);
+		splice_without(out, call->params, workers);
+		buf_addc(out, '}');
 		return;
 	}
 	splice_without(out, call->params, keys);
@@ -158,11 +162,10 @@ static void write_first_params(struct buf *out, const struct call *call)
 /* Only the first of several workers reports progress: the host knows one load. */
 static void send_all(struct model_op *op, uint64_t targets)
 {
-	static const char *const keys[] = { "_meta", "workDoneToken", "progress", NULL };
 	struct fleet *f = &op->c->fleet;
 	struct buf quiet = BUF_INIT, first = BUF_INIT;
 	write_first_params(&first, op->call);
-	splice_without(&quiet, op->call->params, keys);
+	splice_without(&quiet, op->call->params, OUR_PARAMS);
 	buf_addc(&quiet, '}');
 	op->model->is_running = true;
 	op->model->coming = op->kind == OP_LOAD ? targets : 0;

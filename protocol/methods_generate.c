@@ -89,7 +89,7 @@ static const struct param GENERATE[] = {
 		.min = 1,
 		.max = LIMIT_MAX_TOKENS,
 		.preset = "512",
-		.doc = "Tokens to generate at most." },
+		.doc = "Tokens to generate at most; " FROM_MODEL "this." },
 	INT_ROW("min_tokens", 0, LIMIT_MAX_TOKENS, "0", "No end of text before this many."),
 	PARAM_ROWS_SAMPLING,
 	{ .name = "stop_sequences",

@@ -1,10 +1,12 @@
 /* generate_request.c - parameters of generate → a job. Stop 14; next: engine/engine.c */
 #include "worker/generate_request.h"
+#include "protocol/limits.h"
 #include "protocol/mem.h"
 #include "worker/chat_prompt.h"
 #include "worker/model/model.h"
 #include "worker/params.h"
 #include "worker/text/tokenizer.h"
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,11 +81,22 @@ int generate_request_prompt(struct job *j, struct json_object *params, struct fa
 
 /* -- sampling ------------------------------------------------------------------------------ */
 
-/* The request's value, else the model's generation_config.json, else ours. */
-static double pick(struct json_object *params, const char *key, double of_model, double ours)
+/* A setting that the model's generation_config.json may preset. That file is not checked like
+ * a request: what nobody could ask for is as if it said nothing. */
+struct setting {
+	const char *key;
+	double of_model; /* NAN = not said */
+	double least, most;
+	double ours;
+};
+
+/* The request's value, else the model's, else ours. */
+static double pick(struct json_object *params, const struct setting *s)
 {
-	return params_num(params, key, isnan(of_model) ? ours : of_model);
+	const bool fits = s->of_model >= s->least && s->of_model <= s->most;
+	return params_num(params, s->key, fits ? s->of_model : s->ours);
 }
+#define PICK(...) pick(params, &(const struct setting) { __VA_ARGS__ })
 
 static int64_t pick_seed(struct json_object *params)
 {
@@ -155,12 +168,13 @@ int generate_request_sampling(struct job *j, struct json_object *params, struct 
 	struct sampling *s = &j->sampling;
 	struct json_object *bias = params_get(params, "logit_bias");
 	const double cold = d->do_sample == 0 ? 0 : d->temperature;
-	s->temperature = (float)pick(params, "temperature", cold, 0.7);
-	s->top_p = (float)pick(params, "top_p", d->top_p, 1);
-	s->min_p = (float)pick(params, "min_p", d->min_p, 0);
-	s->typical_p = (float)pick(params, "typical_p", d->typical_p, 1);
-	s->top_k = (int32_t)params_int(params, "top_k", d->top_k > 0 ? (int64_t)d->top_k : 0);
-	s->repetition_penalty = (float)pick(params, "repetition_penalty", d->repetition_penalty, 1);
+	s->temperature = (float)PICK("temperature", cold, 0, 2, 0.7);
+	s->top_p = (float)PICK("top_p", d->top_p, DBL_MIN, 1, 1);
+	s->min_p = (float)PICK("min_p", d->min_p, 0, 1, 0);
+	s->typical_p = (float)PICK("typical_p", d->typical_p, DBL_MIN, 1, 1);
+	s->top_k = (int32_t)PICK("top_k", d->top_k, 0, LIMIT_TOKEN_ID, 0);
+	s->repetition_penalty =
+		(float)PICK("repetition_penalty", d->repetition_penalty, DBL_MIN, 10, 1);
 	s->repetition_window = (int32_t)params_int(params, "repetition_window", -1);
 	s->presence_penalty = (float)params_num(params, "presence_penalty", 0);
 	s->frequency_penalty = (float)params_num(params, "frequency_penalty", 0);
@@ -184,11 +198,15 @@ static void take_stops(struct job *j, struct json_object *params)
 
 static int take_limits(struct job *j, struct json_object *params, struct fault *f)
 {
-	const size_t vocab_size = model_info(model_ref_model(j->model))->vocab_size;
+	const struct model *m = model_ref_model(j->model);
+	const size_t vocab_size = model_info(m)->vocab_size;
 	const int64_t timeout = params_int(params, "timeout_ms", 0);
 	const char *truncate = params_str(params, "truncate");
-	j->max_tokens = (size_t)params_int(params, "max_tokens", 512);
+	j->max_tokens = (size_t)PICK(
+		"max_tokens", model_defaults(m)->max_new_tokens, 1, LIMIT_MAX_TOKENS, 512);
 	j->min_tokens = (size_t)params_int(params, "min_tokens", 0);
+	if (!params_has(params, "max_tokens") && j->max_tokens < j->min_tokens)
+		j->max_tokens = j->min_tokens;
 	if (j->min_tokens > j->max_tokens)
 		return refuse(f, "min_tokens", "is larger than max_tokens");
 	j->n_choices = (int)params_int(params, "n", 1);

@@ -251,3 +251,18 @@ Test(stream, a_very_long_prompt_is_tokenized_aside_and_still_answered)
 	buf_release(&params);
 	desk_free(d);
 }
+
+Test(stream, is_as_long_as_the_model_says_when_the_request_says_nothing)
+{
+	struct desk *d = desk_new_loaded();
+	const char *a = desk_ask(d, "1", "generate",
+		"{\"model_id\":\"m\",\"prompt\":\"a\",\"temperature\":0,\"ignore_eos\":true,"
+		"\"stream\":false}");
+	/* max_new_tokens of its generation_config.json; more is a matter of asking. */
+	cr_assert(desk_is(a, "result.usage.completion_tokens", "256"), "%s", a);
+	const char *b = desk_ask(d, "2", "generate",
+		"{\"model_id\":\"m\",\"prompt\":\"a\",\"temperature\":0,\"stream\":false,"
+		"\"min_tokens\":300}");
+	cr_assert(desk_is(b, "result.usage.completion_tokens", "300"), "%s", b);
+	desk_free(d);
+}

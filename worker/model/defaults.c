@@ -39,7 +39,7 @@ int defaults_read(
 {
 	struct config *g = generation;
 
-	*d = (struct model_defaults) { NAN, NAN, NAN, NAN, NAN, NAN, -1, { 0 }, 0 };
+	*d = (struct model_defaults) { NAN, NAN, NAN, NAN, NAN, NAN, NAN, -1, { 0 }, 0 };
 	read_eos(d, config);
 	if (!g)
 		return config_status(config, f);
@@ -50,6 +50,7 @@ int defaults_read(
 	d->min_p = config_num_or(g, "min_p", NAN);
 	d->typical_p = config_num_or(g, "typical_p", NAN);
 	d->repetition_penalty = config_num_or(g, "repetition_penalty", NAN);
+	d->max_new_tokens = config_num_or(g, "max_new_tokens", NAN);
 	if (config_has(g, "do_sample"))
 		d->do_sample = config_bool_or(g, "do_sample", false);
 	int rc = config_status(config, f);

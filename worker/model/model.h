@@ -56,6 +56,7 @@ struct model_info {
 /* generation_config.json; absent values are NAN / -1. */
 struct model_defaults {
 	double temperature, top_p, top_k, min_p, typical_p, repetition_penalty;
+	double max_new_tokens;
 	int do_sample;   /* 0: temperature defaults to 0; 1; -1 unknown */
 	int32_t eos[16]; /* every id that ends a text (config and generation_config together) */
 	size_t n_eos;
