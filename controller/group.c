@@ -66,7 +66,7 @@ static void write_element(
  * error of its own. */
 static bool fits(struct group *g, size_t n)
 {
-	if (n > FRAME_OUT_MAX - LIMIT_BATCH * 256 - g->n_bytes)
+	if (n > FRAME_OUT_MAX - (size_t)LIMIT_BATCH * 256 - g->n_bytes)
 		return false;
 	g->n_bytes += n;
 	return true;

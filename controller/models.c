@@ -19,7 +19,7 @@ uint64_t model_bit(int worker)
 struct model *models_find(struct models *ms, const char *id)
 {
 	struct model *m;
-	HASH_FIND_STR(ms->by_id, id, m);
+	HASH_FIND(hh, ms->by_id, id, strlen(id), m);
 	return m;
 }
 
@@ -135,7 +135,7 @@ static bool read_model_id(struct controller *c, struct call *call, char *id, siz
 
 void models_load(struct controller *c, struct call *call)
 {
-	char id[LIMIT_MODEL_ID + 1];
+	char id[LIMIT_MODEL_ID + 1] = "";
 	int64_t replicas = c->fleet.n;
 	struct json_span workers = json_find(call->params, "workers");
 	if (!read_model_id(c, call, id, sizeof id))
@@ -160,7 +160,7 @@ void models_load(struct controller *c, struct call *call)
 
 void models_unload(struct controller *c, struct call *call)
 {
-	char id[LIMIT_MODEL_ID + 1];
+	char id[LIMIT_MODEL_ID + 1] = "";
 	if (!read_model_id(c, call, id, sizeof id))
 		return;
 	struct model *m = models_find(&c->models, id);

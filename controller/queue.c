@@ -104,6 +104,7 @@ int queue_push(struct queue *q, const struct queue_place *p, struct queue_item *
 static void take(struct queue *q, struct queue_item *it, bool served)
 {
 	struct queue_lane *lane = it->lane;
+	assert(lane);
 	struct queue_bucket *b = lane->bucket;
 	TAILQ_REMOVE(&lane->items, it, next);
 	TAILQ_REMOVE(&b->arrivals, it, in_order);

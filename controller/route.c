@@ -1,5 +1,6 @@
 /* route.c - choosing a worker. */
 #include "controller/route.h"
+#include <assert.h>
 #include <stdbool.h>
 
 static bool is_better(const struct route_candidate *a, const struct route_candidate *b)
@@ -25,6 +26,7 @@ int route_pick(const struct route_candidate *c, size_t n)
 size_t route_share(const struct route_candidate *c, size_t n, size_t picked, size_t n_waiting)
 {
 	size_t total = n_waiting;
+	assert(picked < n);
 	for (size_t i = 0; i < n; i++)
 		total += c[i].outstanding;
 	size_t level = (total + n - 1) / n;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE_MS 500
+#define PATIENCE_US 500000
 
 /* One call and the workers' replies to it. Each share holds it alive, since a reply may
  * come after the call was answered. */
@@ -169,7 +169,7 @@ static void on_impatient(evutil_socket_t fd, short what, void *arg)
 void telemetry_answer(struct controller *c, struct call *call)
 {
 	struct survey *s = xcalloc(1, sizeof *s);
-	struct timeval tv = { 0, PATIENCE_MS * 1000 };
+	struct timeval tv = { 0, PATIENCE_US };
 	call->owner = CALL_HELD;
 	s->c = c;
 	s->call = call;

@@ -1,18 +1,23 @@
 /* view.c - what there is to see of a worker from outside. */
 #include "controller/view.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+/* /proc/PID/statm begins with the pages of address space and those resident. */
 struct view_memory view_read_memory(pid_t pid)
 {
-	char path[64];
-	long vms = 0, rss = 0, page = sysconf(_SC_PAGESIZE);
+	char path[64], text[128] = "", *rest = text;
+	long page = sysconf(_SC_PAGESIZE);
 	snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
 	FILE *f = pid > 0 ? fopen(path, "re") : NULL;
-	if (f && fscanf(f, "%ld %ld", &vms, &rss) != 2)
-		vms = rss = 0;
-	if (f)
-		fclose(f);
+	if (!f)
+		return (struct view_memory) { 0, 0 };
+	if (!fgets(text, sizeof text, f))
+		text[0] = '\0';
+	fclose(f);
+	long vms = strtol(rest, &rest, 10);
+	long rss = strtol(rest, &rest, 10);
 	return (struct view_memory) { rss * page, vms * page };
 }
 

@@ -59,7 +59,7 @@ void rig_close(struct rig *r)
 	close(r->theirs);
 }
 
-#define KEPT_BYTES 8192 /* of a message: enough to see which it is */
+#define KEPT_BYTES 32768 /* of a message: enough to see which it is */
 
 static void keep(struct rig *r, const char *text, size_t n)
 {
@@ -160,4 +160,9 @@ void rig_load(struct rig *r)
 	rig_send(r, "{\"jsonrpc\":\"2.0\",\"id\":\"load\",\"method\":\"load_model\","
 		    "\"params\":{\"model_id\":\"m\"}}");
 	cr_assert(strstr(rig_await(r, "\"id\":\"load\""), "\"result\""));
+}
+
+void rig_assert_has(const char *text, const char *part)
+{
+	cr_assert(strstr(text, part), "no %s in %.2000s", part, text);
 }

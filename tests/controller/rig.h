@@ -39,4 +39,16 @@ ptrdiff_t rig_find(const struct rig *r, const char *part); /* index of the first
 
 /* Send load_model of "m" and await its answer (id "load"). */
 void rig_load(struct rig *r);
+/* The message holds the part, or the test fails and shows it. */
+void rig_assert_has(const char *text, const char *part);
+
+/* Requests as text. */
+#define ARGS(...) ((const char *const[]) { __VA_ARGS__, NULL })
+#define CALL(id, method, params) \
+	"{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"" method "\",\"params\":" params "}"
+#define NOTE(method, params) "{\"jsonrpc\":\"2.0\",\"method\":\"" method "\",\"params\":" params "}"
+#define GENERATE(id, stream, more) \
+	CALL(id, "generate",       \
+		"{\"model_id\":\"m\",\"prompt\":\"p\",\"stream_id\":\"" stream "\"" more "}")
+#define TOKENIZE(id, text) CALL(id, "tokenize", "{\"model_id\":\"m\",\"text\":\"" text "\"}")
 #endif

@@ -1,0 +1,210 @@
+/* test_bad_days.c - workers that die, hosts that do not read, and every way to end. */
+#include "tests/controller/rig.h"
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct rig r;
+
+static void stop(void)
+{
+	if (r.c)
+		rig_close(&r);
+}
+TestSuite(bad_days, .fini = stop, .timeout = 60);
+
+static bool all_ready(struct rig *rig)
+{
+	for (int i = 0; i < rig->c->fleet.n; i++)
+		if (!worker_is_ready(&rig->c->fleet.workers[i]))
+			return false;
+	return true;
+}
+
+/* -- crashes ---------------------------------------------------------------------------- */
+
+Test(bad_days, a_killed_worker_fails_its_streams_at_once_and_comes_back_with_its_model)
+{
+	rig_open(&r, ARGS("--workers=2", "--", "--token-ms=20"));
+	rig_load(&r);
+	for (int i = 0; i < 8; i++)
+		rig_send(&r,
+			"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"generate\",\"params\":"
+			"{\"model_id\":\"m\",\"prompt\":\"p\",\"max_tokens\":25}}",
+			i);
+	rig_await_n(&r, "stream.chunk", 16);
+	pid_t victim = r.c->fleet.workers[0].pid;
+	kill(victim, SIGKILL);
+	rig_await_n(&r, "\"event\":\"error\"", 4);
+	const char *event = rig_await(&r, "\"event\":\"error\"");
+	rig_assert_has(event, "\"code\":-32009");
+	rig_assert_has(event, "\"type\":\"worker_crashed\"");
+	rig_assert_has(event, "\"signal\":\"SIGKILL\"");
+	rig_assert_has(event, "\"phase\":\"decode\"");
+	rig_assert_has(event, "\"tokens_delivered\":");
+	rig_await_n(&r, "\"finish_reason\": \"length\"", 4);
+	rig_until(&r, all_ready);
+	cr_assert_eq(r.c->fleet.workers[0].sup.restarts, 1);
+	cr_assert(model_is_at(models_find(&r.c->models, "m"), 0));
+	cr_assert_neq(r.c->fleet.workers[0].pid, victim);
+	cr_assert_eq(rig_count(&r, "stream.event"), 8);
+	cr_assert(waitpid(victim, NULL, WNOHANG) < 0, "no zombie");
+}
+
+Test(bad_days, a_crash_names_its_signal_and_the_last_words)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--die-on=poison"));
+	rig_load(&r);
+	rig_send(&r, TOKENIZE("1", "poison"));
+	rig_send(&r, TOKENIZE("2", "fine"));
+	const char *text = rig_await(&r, "\"id\":1,");
+	rig_assert_has(text, "-32009");
+	rig_assert_has(text, "\"signal\":\"SIGABRT\"");
+	rig_assert_has(text, "\"fake: that word\"");
+	rig_await(&r, "\"id\":2,");
+	rig_send(&r, TOKENIZE("3", "fine"));
+	rig_assert_has(rig_await(&r, "\"id\":3,"), "\"tokens\"");
+}
+
+Test(bad_days, a_model_that_kills_its_worker_is_answered_and_not_loaded_again)
+{
+	rig_open(&r, ARGS("--workers=1"));
+	rig_load(&r);
+	rig_send(&r, CALL("1", "load_model", "{\"model_id\":\"deadly\"}"));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"phase\":\"load\"");
+	rig_until(&r, all_ready);
+	rig_send(&r, TOKENIZE("2", "x"));
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"tokens\"");
+	cr_assert_eq(r.c->fleet.workers[0].sup.restarts, 1);
+}
+
+Test(bad_days, a_worker_that_keeps_crashing_is_given_up_and_its_model_is_failed)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--die-on=poison"));
+	rig_load(&r);
+	for (int i = 0; i <= SUP_RESTARTS; i++) {
+		rig_send(&r,
+			"{\"jsonrpc\":\"2.0\",\"id\":\"p%d\",\"method\":\"tokenize\",\"params\":"
+			"{\"model_id\":\"m\",\"text\":\"poison\"}}",
+			i);
+		rig_await_n(&r, "\"id\":\"p", (size_t)i + 1);
+	}
+	rig_send(&r, TOKENIZE("1", "x"));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"retryable\":false");
+	rig_send(&r, CALL("2", "runtime/state", "{}"));
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"state\":\"failed\"");
+}
+
+Test(bad_days, a_worker_that_cannot_start_is_told_to_the_caller)
+{
+	rig_open(&r, ARGS("--workers=2", "--", "--exit=64"));
+	rig_send(&r, CALL("1", "load_model", "{\"model_id\":\"m\"}"));
+	const char *text = rig_await(&r, "\"id\":1,");
+	rig_assert_has(text, "-32009");
+	rig_assert_has(text, "fake: bad argument");
+	rig_send(&r, CALL("2", "runtime/info", "{}"));
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"state\":\"failed\"");
+	cr_assert_eq(r.c->fleet.workers[0].generation, 1);
+}
+
+/* -- a host that does not read ---------------------------------------------------------- */
+
+static bool is_paused(struct rig *rig)
+{
+	return rig->c->fleet.is_paused;
+}
+
+static bool has_answered_pings(struct rig *rig)
+{
+	const struct metrics_method *m;
+	for (m = rig->c->metrics.methods; m; m = m->hh.next)
+		if (!strcmp(m->key.method, "ping"))
+			return m->n == 2000;
+	return false;
+}
+
+Test(bad_days, a_host_that_does_not_read_stops_the_workers_not_its_own_input_and_loses_nothing)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=0", "--token-bytes=100000"));
+	rig_load(&r);
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":400"));
+	r.is_deaf = true;
+	rig_until(&r, is_paused);
+	cr_assert_lt(host_queued(r.c->host), HOST_CROWDED_BYTES + (2 << 20));
+	for (int i = 0; i < 2000; i++)
+		rig_send(&r, CALL("2", "ping", "{}"));
+	rig_until(&r, has_answered_pings);
+	cr_assert_lt(host_queued(r.c->host), HOST_CROWDED_BYTES + (4 << 20));
+	r.is_deaf = false;
+	rig_await_n(&r, "\"uptime\"", 2000);
+	rig_await(&r, "stream.event");
+	cr_assert_eq(rig_count(&r, "stream.chunk"), 400);
+}
+
+Test(bad_days, telemetry_is_told_without_a_worker_that_does_not_answer)
+{
+	rig_open(&r, ARGS("--workers=2"));
+	rig_load(&r);
+	kill(r.c->fleet.workers[1].pid, SIGSTOP);
+	rig_send(&r, CALL("1", "runtime/telemetry", "{}"));
+	rig_send(&r, CALL("2", "runtime/telemetry", "{\"format\":\"prometheus\"}"));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"frames_out\":");
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "tandem_worker_fake_total{worker=\\\"0\\\"} 7");
+}
+
+/* -- the end ---------------------------------------------------------------------------- */
+
+Test(bad_days, the_end_of_stdin_lets_everything_finish)
+{
+	rig_open(&r, ARGS("--workers=2", "--drain-ms=20000", "--", "--hold-ms=30"));
+	rig_send(&r, CALL("1", "load_model", "{\"model_id\":\"m\"}"));
+	rig_send(&r, TOKENIZE("2", "x"));
+	rig_send(&r, GENERATE("3", "s", ",\"max_tokens\":20"));
+	rig_end_input(&r);
+	rig_await_over(&r);
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"tokens\"");
+	rig_assert_has(rig_await(&r, "stream.event"), "length");
+	cr_assert_eq(r.c->exit_code, 0);
+	cr_assert(fleet_is_gone(&r.c->fleet));
+}
+
+Test(bad_days, what_outlasts_the_drain_is_cancelled_with_one_end_and_shutdown_is_answered_last)
+{
+	rig_open(&r, ARGS("--workers=1", "--drain-ms=200", "--", "--token-ms=10", "--mute-first"));
+	rig_load(&r);
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":4000"));
+	rig_await(&r, "stream.chunk");
+	rig_send(&r, TOKENIZE("2", "x"));
+	rig_send(&r, CALL("3", "shutdown", "{}"));
+	rig_send(&r, TOKENIZE("4", "x"));
+	rig_await_over(&r);
+	rig_assert_has(rig_await(&r, "stream.event"), "cancelled");
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "-32010");
+	rig_assert_has(rig_await(&r, "\"id\":4,"), "-32010");
+	rig_assert_has(r.messages[r.n_messages - 1], "\"id\":3,");
+	cr_assert_eq(rig_count(&r, "stream.event"), 1);
+}
+
+Test(bad_days, workers_that_do_not_end_are_killed)
+{
+	rig_open(&r, ARGS("--workers=2", "--drain-ms=100", "--", "--deaf"));
+	rig_load(&r);
+	rig_end_input(&r);
+	rig_await_over(&r);
+	cr_assert(fleet_is_gone(&r.c->fleet));
+}
+
+Test(bad_days, a_host_that_goes_away_ends_it_at_once)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=1"));
+	rig_load(&r);
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":4000"));
+	rig_await(&r, "stream.chunk");
+	close(r.host);
+	r.host = -1;
+	while (!r.is_over)
+		event_base_loop(r.base, EVLOOP_ONCE);
+	cr_assert_eq(r.c->exit_code, 74);
+}
