@@ -189,7 +189,7 @@ struct heard *rig_submit_hooked(struct rig *r, struct job *j, const struct heard
 	pthread_cond_init(&h->moved, NULL);
 	/* test_allocations counts what the engine asks for, not what this sink does. */
 	for (int i = 0; i < j->n_choices; i++)
-		buf_reserve(&h->choices[i].text, 16 * HEARD_MAX);
+		buf_reserve(&h->choices[i].text, (size_t)16 * HEARD_MAX);
 	j->sink = &SINK;
 	j->sink_arg = h;
 	engine_submit(r->engine, j);
