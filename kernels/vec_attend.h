@@ -47,29 +47,41 @@ static void attend_scores(const struct attend_tile *t)
 			last - first);
 }
 
-/* One half of a tile, 16 positions: weights of those in [first, last), 0 elsewhere. */
-static v16 weigh(v16 s, float m, size_t first, size_t last)
+/* Half a tile, 16 positions: what a query sees of it. */
+static inline v16_mask seen_half(const struct attend_tile *t, size_t i, size_t from)
 {
-	return v_select(v_between(first, last), v_exp(v_sub(s, v_set(m))), v_set(0));
+	size_t first = t->first[i], last = t->last[i];
+
+	return v_between(first > from ? smaller(first - from, 16) : 0,
+		last > from ? smaller(last - from, 16) : 0);
+}
+
+static inline v16 weigh(v16_mask seen, v16 s, v16 m)
+{
+	return v_select(seen, v_exp(v_sub(s, m)), v_set(0));
 }
 
 static void attend_weights_of(const struct attend_tile *t, size_t i)
 {
-	size_t first = t->first[i], last = t->last[i];
-	float *p = t->p + i * ATTEND_TILE;
+	float *p = t->p + i * ATTEND_TILE, *acc = t->acc + i * t->head_dim, a[16];
+	v16_mask seen_low = seen_half(t, i, 0), seen_high = seen_half(t, i, 16);
+	const v16 none = v_set(-INFINITY);
 
 	if (t->softcap > 0)
-		softcap(p + first, p + first, t->softcap, last - first);
-	float tile_max = max(p + first, last - first);
-	float m = tile_max > t->m[i] ? tile_max : t->m[i], a[16];
+		softcap(p + t->first[i], p + t->first[i], t->softcap,
+			(size_t)(t->last[i] - t->first[i]));
+	v16 low = v_load(p), high = v_load(p + 16);
+	v16 most = v_greater(v_select(seen_low, low, none), none);
+	float m = v_max_lane(v_greater(v_select(seen_high, high, none), most)) + 0.0f;
+	m = m > t->m[i] ? m : t->m[i];
 	v_store(a, v_exp(v_set(t->m[i] - m)));
-	v16 low = weigh(v_load(p), m, smaller(first, 16), smaller(last, 16));
-	v16 high = weigh(v_load(p + 16), m, first > 16 ? first - 16 : 0, last > 16 ? last - 16 : 0);
+	low = weigh(seen_low, low, v_set(m));
+	high = weigh(seen_high, high, v_set(m));
 	v_store(p, low);
 	v_store(p + 16, high);
 	t->l[i] = __builtin_fmaf(t->l[i], a[0], v_sum(v_add(low, high)));
 	t->m[i] = m;
-	scale(t->acc + i * t->head_dim, t->acc + i * t->head_dim, a[0], t->head_dim);
+	scale(acc, acc, a[0], t->head_dim);
 }
 
 static void attend_weights(const struct attend_tile *t)

@@ -256,6 +256,16 @@ static inline v16 v_scale_exp2(v16 y, v16 n, v16 shifted)
 	return V_EACH2(v_scale_exp2_8, y, shifted);
 }
 
+/* The largest lane; none is NaN. */
+static inline float v_max_lane(v16 v)
+{
+	__m256 h = _mm256_max_ps(v.a, v.b);
+	__m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+
+	q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+	return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+
 static inline __m128 v_fold(v16 v)
 {
 	__m256 h = _mm256_add_ps(v.a, v.b);

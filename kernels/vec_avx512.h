@@ -175,6 +175,12 @@ static inline v16 v_scale_exp2(v16 y, v16 n, v16 shifted)
 	return _mm512_scalef_ps(y, n);
 }
 
+/* The largest lane; none is NaN. */
+static inline float v_max_lane(v16 v)
+{
+	return _mm512_reduce_max_ps(v);
+}
+
 static inline __m128 v_fold(v16 v)
 {
 	__m256 h = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));

@@ -269,15 +269,10 @@ static inline void v_sum4(float *out, const v16 *v)
 		out[i] = v_sum(v[i]);
 }
 
+/* The largest lane; none is NaN. */
 static inline float v_max_lane(v16 v)
 {
-	float x[16], best;
-
-	v_store(x, v);
-	best = x[0];
-	for (int i = 1; i < 16; i++)
-		best = x[i] > best ? x[i] : best;
-	return best;
+	return vmaxvq_f32(vmaxq_f32(vmaxq_f32(v.v[0], v.v[1]), vmaxq_f32(v.v[2], v.v[3])));
 }
 #endif
 #endif
