@@ -72,7 +72,7 @@ static struct gguf_string take_string(struct reader *r)
 	return (struct gguf_string) { (const char *)p, p ? (size_t)n : 0 };
 }
 
-static size_t scalar_bytes(enum gguf_type t)
+size_t gguf_type_bytes(enum gguf_type t)
 {
 	static const uint8_t bytes[GGUF_TYPE_COUNT] = { [GGUF_U8] = 1,
 		[GGUF_I8] = 1,
@@ -93,7 +93,7 @@ static size_t scalar_bytes(enum gguf_type t)
 static const char *take_array(struct reader *r, struct gguf_value *v)
 {
 	uint64_t element = take_uint(r, 4), n = take_uint(r, 8);
-	size_t each = element < GGUF_TYPE_COUNT ? scalar_bytes((enum gguf_type)element) : 0;
+	size_t each = element < GGUF_TYPE_COUNT ? gguf_type_bytes((enum gguf_type)element) : 0;
 
 	v->element = (enum gguf_type)element;
 	v->n = (size_t)n;
@@ -129,7 +129,7 @@ static const char *take_value(struct reader *r, struct gguf_value *v)
 	}
 	if (type >= GGUF_TYPE_COUNT)
 		return "a value of an unknown type";
-	v->at = take(r, scalar_bytes(v->type));
+	v->at = take(r, gguf_type_bytes(v->type));
 	return type == GGUF_BOOL && v->at && *v->at > 1 ? "a bool that is neither 0 nor 1" : NULL;
 }
 
@@ -397,102 +397,9 @@ const struct gguf_value *gguf_find(const struct gguf *g, const char *key)
 	return e ? &e->value : NULL;
 }
 
-static bool scalar_int(enum gguf_type type, const uint8_t *at, int64_t *out)
-{
-	struct reader r = { at, at + 8, false };
-	size_t n = scalar_bytes(type);
-	uint64_t v;
-
-	if (type == GGUF_F32 || type == GGUF_F64 || type == GGUF_BOOL || n == 0)
-		return false;
-	r.end = at + n;
-	v = take_uint(&r, n);
-	if (type == GGUF_U64 && v > INT64_MAX)
-		return false;
-	if ((type == GGUF_I8 || type == GGUF_I16 || type == GGUF_I32) && v >> (8 * n - 1))
-		v |= ~(uint64_t)0 << (8 * n);
-	*out = (int64_t)v;
-	return true;
-}
-
-static bool scalar_num(enum gguf_type type, const uint8_t *at, double *out)
-{
-	int64_t i;
-	float f;
-
-	if (type == GGUF_F32) {
-		memcpy(&f, at, sizeof f);
-		*out = f;
-		return true;
-	}
-	if (type == GGUF_F64) {
-		memcpy(out, at, sizeof *out);
-		return true;
-	}
-	if (!scalar_int(type, at, &i))
-		return false;
-	*out = (double)i;
-	return true;
-}
-
 const char *gguf_key(const struct gguf *g, size_t i)
 {
 	return i < g->n_entries ? g->entries[i].key : NULL;
-}
-
-bool gguf_get_int(const struct gguf *g, const char *key, int64_t *out)
-{
-	const struct gguf_value *v = gguf_find(g, key);
-
-	return v && scalar_int(v->type, v->at, out);
-}
-
-bool gguf_get_num(const struct gguf *g, const char *key, double *out)
-{
-	const struct gguf_value *v = gguf_find(g, key);
-
-	return v && scalar_num(v->type, v->at, out);
-}
-
-bool gguf_get_bool(const struct gguf *g, const char *key, bool *out)
-{
-	const struct gguf_value *v = gguf_find(g, key);
-
-	if (!v || v->type != GGUF_BOOL)
-		return false;
-	*out = *v->at != 0;
-	return true;
-}
-
-bool gguf_get_str(const struct gguf *g, const char *key, struct gguf_string *out)
-{
-	const struct gguf_value *v = gguf_find(g, key);
-
-	if (!v || v->type != GGUF_STRING)
-		return false;
-	*out = (struct gguf_string) { (const char *)v->at, v->n };
-	return true;
-}
-
-bool gguf_element_num(const struct gguf_value *v, size_t i, double *out)
-{
-	if (v->type != GGUF_ARRAY || i >= v->n)
-		return false;
-	if (v->element == GGUF_BOOL) {
-		*out = v->at[i];
-		return true;
-	}
-	return scalar_num(v->element, v->at + i * scalar_bytes(v->element), out);
-}
-
-struct gguf_string gguf_next_string(const uint8_t **cursor)
-{
-	struct reader r = { *cursor, *cursor + 8, false };
-	uint64_t n = take_uint(&r, 8); /* checked against the file by take_array */
-	struct gguf_string s = { (const char *)*cursor + 8, (size_t)n };
-
-	*cursor += 8 + n;
-	return s;
 }
 
 const struct tensor *gguf_tensor(const struct gguf *g, size_t i)

@@ -1,9 +1,9 @@
 /* gguf.h - a GGUF file, version 2 or 3: metadata and tensor table, believed only after they
  * add up. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  *
- * gguf.c reads the container and knows nothing of models; gguf_config.c turns metadata into
- * config.json's fields, gguf_names.c gives tensors Hugging Face's names, gguf_vocab.c makes
- * the tokenizer; gguf_format.c puts them together. */
+ * gguf.c reads the container (gguf_value.c its values) and knows nothing of models; gguf_config.c
+ * turns metadata into config.json's fields, gguf_names.c gives tensors Hugging Face's names,
+ * gguf_vocab.c makes the tokenizer; gguf_format.c puts them together. */
 #ifndef WORKER_MODEL_GGUF_H
 #define WORKER_MODEL_GGUF_H
 #include "protocol/err.h"
@@ -28,6 +28,8 @@ enum gguf_type {
 	GGUF_F64,
 	GGUF_TYPE_COUNT
 };
+
+size_t gguf_type_bytes(enum gguf_type t); /* of a scalar; 0 for strings, arrays, unknown ones */
 
 struct gguf_value {
 	enum gguf_type type;
