@@ -62,20 +62,25 @@ static void add_vector(struct twins *t, const char *name, size_t n, float around
 	free(v);
 }
 
-/* One row: random integers packed low bits first, and the floats they stand for. */
-static void fill_row(
-	struct twins *t, size_t n_in, uint8_t *q, uint16_t *scales, uint16_t *biases, float *plain)
+/* One row: integers packed low bits first, and the floats they stand for. */
+struct affine_row {
+	uint8_t *q;
+	uint16_t *scales, *biases;
+	float *plain;
+};
+
+static void fill_row(struct twins *t, size_t n_in, const struct affine_row *r)
 {
 	for (size_t g = 0; g < n_in / t->group; g++) {
-		scales[g] = bf16_of(next_float(&t->seed, 0.6f / (float)(1u << t->bits)));
-		biases[g] = bf16_of(next_float(&t->seed, 0.3f));
+		r->scales[g] = bf16_of(next_float(&t->seed, 0.6f / (float)(1u << t->bits)));
+		r->biases[g] = bf16_of(next_float(&t->seed, 0.3f));
 		for (size_t i = g * t->group; i < (g + 1) * t->group; i++) {
 			unsigned v = next_random(&t->seed) >> 16 & ((1u << t->bits) - 1);
 			for (size_t b = 0; b < t->bits; b++)
-				q[(i * t->bits + b) / 8] |=
+				r->q[(i * t->bits + b) / 8] |=
 					(uint8_t)((v >> b & 1) << (i * t->bits + b) % 8);
-			float product = f32_of(scales[g]) * (float)v;
-			plain[i] = product + f32_of(biases[g]);
+			float product = f32_of(r->scales[g]) * (float)v;
+			r->plain[i] = product + f32_of(r->biases[g]);
 		}
 	}
 }
@@ -89,8 +94,9 @@ static void add_affine(struct twins *t, const char *base, size_t n_out, size_t n
 	char name[128], shape[32];
 
 	for (size_t o = 0; o < n_out; o++)
-		fill_row(t, n_in, q + o * n_bytes, scales + o * n_groups, biases + o * n_groups,
-			plain + o * n_in);
+		fill_row(t, n_in,
+			&(struct affine_row) { q + o * n_bytes, scales + o * n_groups,
+				biases + o * n_groups, plain + o * n_in });
 	snprintf(name, sizeof name, "%s.weight", base);
 	snprintf(shape, sizeof shape, "[%zu,%zu]", n_out, n_bytes / 4);
 	st_add(&t->packed, name, "U32", shape, q, n_out * n_bytes);

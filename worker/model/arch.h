@@ -16,6 +16,7 @@ struct arch {
 	void (*forward)(const struct decoder *d, const struct backend *k, struct step *s);
 };
 
+extern const struct arch ARCH_GEMMA;
 extern const struct arch ARCH_GEMMA2;
 extern const struct arch ARCH_GEMMA3;
 extern const struct arch ARCH_GPT2;
@@ -26,6 +27,7 @@ extern const struct arch ARCH_LLAMA;
 extern const struct arch ARCH_MISTRAL;
 extern const struct arch ARCH_MIXTRAL;
 extern const struct arch ARCH_OLMO2;
+extern const struct arch ARCH_OLMO3;
 extern const struct arch ARCH_PHI;
 extern const struct arch ARCH_PHI3;
 extern const struct arch ARCH_QWEN2;

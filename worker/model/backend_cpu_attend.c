@@ -56,15 +56,15 @@ struct attend_job {
 	const struct attention *a;
 };
 
-/* Each piece of rows reads its sequence's blocks from the first any of them sees. */
-static void point_at_blocks(const struct kv_seq *seq, size_t layer, size_t first_pos,
-	size_t end_pos, const void **k, const void **v)
+/* From the first block any of a's rows sees to the last; V's pointers follow K's. */
+static void point_at_blocks(const struct step *s, const struct attend *a, const struct kv_seq *seq,
+	size_t layer, const void **k)
 {
-	size_t end = (end_pos + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS;
+	size_t end = (a->rows[a->n_rows - 1].end + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS;
 
-	for (size_t b = first_pos / KV_BLOCK_TOKENS; b < end; b++) {
+	for (size_t b = a->rows[0].begin / KV_BLOCK_TOKENS; b < end; b++) {
 		k[b] = kv_block_k(seq->pool, seq->blocks[b], layer);
-		v[b] = kv_block_v(seq->pool, seq->blocks[b], layer);
+		k[s->max_blocks + b] = kv_block_v(seq->pool, seq->blocks[b], layer);
 	}
 }
 
@@ -76,7 +76,7 @@ static void run_task(void *arg, size_t task, size_t thread)
 	const struct piece *piece = &s->pieces[task / d->n_kv_heads];
 	const struct step_row *first = &s->rows[piece->begin];
 	size_t head = task % d->n_kv_heads, n_group = d->n_heads / d->n_kv_heads;
-	const void **k = s->blocks + thread * 2 * s->max_blocks, **v = k + s->max_blocks;
+	const void **k = s->blocks + thread * 2 * s->max_blocks;
 	struct attend_row rows[CPU_PIECE_ROWS];
 	struct attend a = {
 		.rows = rows,
@@ -84,7 +84,7 @@ static void run_task(void *arg, size_t task, size_t thread)
 		.n_group = n_group,
 		.head_dim = d->head_dim,
 		.k = k,
-		.v = v,
+		.v = k + s->max_blocks,
 		.kv_type = kv_type(first),
 		.kv_stride = decoder_kv_width(d),
 		.kv_offset = head * d->head_dim,
@@ -100,7 +100,7 @@ static void run_task(void *arg, size_t task, size_t thread)
 		bool cut = j->a->window > 0 && end > j->a->window;
 		rows[i] = (struct attend_row) { q, q, cut ? end - j->a->window : 0, end };
 	}
-	point_at_blocks(first->seq, j->a->layer, rows[0].begin, rows[piece->n_rows - 1].end, k, v);
+	point_at_blocks(s, &a, first->seq, j->a->layer, k);
 	attend(&s->k, &a, cpu_scratch(s, thread));
 }
 

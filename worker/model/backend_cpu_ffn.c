@@ -18,9 +18,9 @@ static void relu(float *out, const float *gate, const float *up, size_t n)
 		out[i] = fmaxf(gate[i], 0) * (up ? up[i] : 1);
 }
 
-/* gpt-oss (transformers, modeling_gpt_oss): alpha is fixed there. */
-static void clamped_swiglu(const struct kernels *k, float *out, const float *gate, const float *up,
-	float limit, size_t n)
+/* gpt-oss (transformers, modeling_gpt_oss): alpha is fixed there. up becomes the result. */
+static void clamped_swiglu(
+	const struct kernels *k, const float *gate, float *up, float limit, size_t n)
 {
 	float e[256];
 
@@ -32,7 +32,7 @@ static void clamped_swiglu(const struct kernels *k, float *out, const float *gat
 		for (size_t i = 0; i < m; i++) {
 			float g = fminf(gate[at + i], limit);
 			float u = fmaxf(fminf(up[at + i], limit), -limit);
-			out[at + i] = (u + 1) * (g / (1 + e[i]));
+			up[at + i] = (u + 1) * (g / (1 + e[i]));
 		}
 	}
 }
@@ -53,7 +53,7 @@ static void activate(struct step *s, void *arg, size_t begin, size_t end)
 	case ACTIVATION_RELU: relu(up, gate, factor, n); break;
 	case ACTIVATION_CLAMPED_SWIGLU:
 		assert(gated);
-		clamped_swiglu(&s->k, up, gate, up, w->limit, n);
+		clamped_swiglu(&s->k, gate, up, w->limit, n);
 		break;
 	}
 }

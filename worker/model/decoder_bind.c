@@ -1,7 +1,7 @@
 /* decoder_bind.c - the tensor names most architectures share. */
 #include "protocol/mem.h"
 #include "worker/model/decoder.h"
-#include <stdlib.h>
+#include <stdio.h>
 
 void decoder_bind_head(struct decoder *d, struct weights *w, const char *name)
 {
@@ -48,21 +48,18 @@ void decoder_bind_qk_norm(struct decoder *d, struct weights *w, size_t i, size_t
 	l->k_norm = weights_rms_norm(w, n_k, d->norm_eps, "model.layers.%zu.self_attn.k_norm", i);
 }
 
-static struct matrix bind_expert(struct weights *w, size_t i, size_t e, const char *experts,
-	const char *name, size_t n_out, size_t n_in)
-{
-	return weights_matrix(
-		w, n_out, n_in, NO_BIAS, "model.layers.%zu.%s.%zu.%s", i, experts, e, name);
-}
-
 static void bind_each(struct decoder *d, struct weights *w, size_t i,
 	const struct expert_names *names, struct ffn *ffns)
 {
-	for (size_t e = 0; e < d->n_experts; e++) {
+	const size_t wide = d->expert_dim, dim = d->dim;
+	char at[128];
+
+	for (size_t e = 0; e < d->n_experts && w->rc == 0; e++) {
 		struct ffn *f = &ffns[e];
-		f->gate = bind_expert(w, i, e, names->experts, names->gate, d->expert_dim, d->dim);
-		f->up = bind_expert(w, i, e, names->experts, names->up, d->expert_dim, d->dim);
-		f->down = bind_expert(w, i, e, names->experts, names->down, d->dim, d->expert_dim);
+		snprintf(at, sizeof at, "model.layers.%zu.%s.%zu", i, names->experts, e);
+		f->gate = weights_matrix(w, wide, dim, NO_BIAS, "%s.%s", at, names->gate);
+		f->up = weights_matrix(w, wide, dim, NO_BIAS, "%s.%s", at, names->up);
+		f->down = weights_matrix(w, dim, wide, NO_BIAS, "%s.%s", at, names->down);
 	}
 }
 

@@ -55,19 +55,24 @@ struct maps_line {
 	size_t n;
 };
 
-static bool next_line(
-	int fd, char *chunk, size_t cap, size_t *at, size_t *n, struct maps_line *line)
+struct maps_file {
+	int fd;
+	char chunk[1024];
+	size_t at, n; /* of chunk: read, filled */
+};
+
+static bool next_line(struct maps_file *m, struct maps_line *line)
 {
 	line->n = 0;
 	for (;;) {
-		if (*at == *n) {
-			ssize_t got = read(fd, chunk, cap);
+		if (m->at == m->n) {
+			ssize_t got = read(m->fd, m->chunk, sizeof m->chunk);
 			if (got <= 0)
 				return false;
-			*at = 0;
-			*n = (size_t)got;
+			m->at = 0;
+			m->n = (size_t)got;
 		}
-		char c = chunk[(*at)++];
+		char c = m->chunk[m->at++];
 		if (c == '\n')
 			return true;
 		if (line->n + 1 < sizeof line->text)
@@ -94,12 +99,10 @@ static uintptr_t parse_hex(const char **s)
  * kept in step with threads that map and unmap. */
 static bool find_path(uintptr_t addr, struct maps_line *line)
 {
-	char chunk[1024];
-	size_t at = 0, n = 0;
+	struct maps_file m = { .fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC) };
 	bool found = false;
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 
-	while (fd >= 0 && !found && next_line(fd, chunk, sizeof chunk, &at, &n, line)) {
+	while (m.fd >= 0 && !found && next_line(&m, line)) {
 		line->text[line->n] = '\0';
 		const char *s = line->text;
 		uintptr_t from = parse_hex(&s);
@@ -112,8 +115,8 @@ static bool find_path(uintptr_t addr, struct maps_line *line)
 			memmove(line->text, path, line->n);
 		}
 	}
-	if (fd >= 0)
-		close(fd);
+	if (m.fd >= 0)
+		close(m.fd);
 	return found;
 }
 
