@@ -185,15 +185,20 @@ int generate_request_sampling(struct job *j, struct json_object *params, struct 
 
 /* -- the rest ------------------------------------------------------------------------------ */
 
-static void take_stops(struct job *j, struct json_object *params)
+static int take_stops(struct job *j, struct json_object *params, struct fault *f)
 {
 	struct json_object *v = params_get(params, "stop_sequences");
 	const bool is_one = json_object_is_type(v, json_type_string);
 	const size_t n = !v ? 0 : is_one ? 1 : json_object_array_length(v);
 	j->stops = xcalloc(n + 1, sizeof *j->stops);
-	for (size_t i = 0; i < n; i++)
-		j->stops[j->n_stops++] = xstrdup(
-			json_object_get_string(is_one ? v : json_object_array_get_idx(v, i)));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *one = is_one ? v : json_object_array_get_idx(v, i);
+		const char *text = json_object_get_string(one);
+		if (strlen(text) != (size_t)json_object_get_string_len(one))
+			return refuse(f, "stop_sequences", "hold a NUL, which no stop string may");
+		j->stops[j->n_stops++] = xstrdup(text);
+	}
+	return 0;
 }
 
 static int take_limits(struct job *j, struct json_object *params, struct fault *f)
@@ -237,9 +242,8 @@ int generate_request_build(struct json_object *params, struct model_ref *model, 
 	j->arrived = arrived;
 	j->skip_special = true;
 	j->priority = generate_request_priority(params_str(params, "priority"));
-	take_stops(j, params);
 	/* Cheap refusals first: tokenizing may take long. */
-	if ((err = take_limits(j, params, f)) != 0 ||
+	if ((err = take_stops(j, params, f)) != 0 || (err = take_limits(j, params, f)) != 0 ||
 		(err = generate_request_sampling(j, params, f)) != 0 ||
 		(err = generate_request_prompt(j, params, f)) != 0 || (err = job_fit(j, f)) != 0) {
 		job_free(j);
