@@ -11,6 +11,8 @@
 #include <limits.h>
 #include <string.h>
 
+#define ID_BYTES_MAX 65536 /* an id is echoed in frames that have a limit */
+
 static const struct json_span ABSENT = { NULL, 0 };
 static const struct call_seat ALONE = { NULL, 0 };
 
@@ -158,6 +160,12 @@ static void admit_request(struct controller *c, const struct rpc_msg *m, struct 
 	ok = ok && check_phase(c, method, &f) == 0;
 	ok = ok && method_name_params(method, m->params, &named, &f);
 	struct json_span params = { named.data, named.n_bytes };
+	if (id.at && id.n > ID_BYTES_MAX) {
+		fault_set(&f, ERR_INVALID_REQUEST, "an id may have %d bytes, not %zu", ID_BYTES_MAX,
+			id.n);
+		id = RPC_ID_NULL;
+		ok = false;
+	}
 	if (!ok) {
 		metrics_answered(
 			&c->metrics, method ? method->name : "unknown", err_info(f.err)->code);

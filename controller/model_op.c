@@ -89,20 +89,46 @@ static void note_result(struct model_op *op, struct worker *w, const struct peer
 	bool is_vision = false;
 	json_get_bool(json_find(r->body, "is_vision_model"), &is_vision);
 	strncpy(m->type, is_vision ? "vision" : "text", sizeof m->type - 1);
+	op->done |= model_bit(w->index);
 	m->has |= model_bit(w->index);
 	m->wanted |= model_bit(w->index);
 	m->is_failed = false;
 }
 
-/* What a worker started again must repeat. The tokens of progress were this call's own. */
 /* What is for us alone: how many workers load it, and who hears of the progress. */
 static const char *const OUR_PARAMS[] = { "workers", "_meta", "workDoneToken", "progress", NULL };
 
+/* What a worker started again must repeat. */
 static void remember_params(struct model *m, struct json_span params)
 {
 	buf_clear(&m->params);
 	splice_without(&m->params, params, OUR_PARAMS);
 	buf_addc(&m->params, '}');
+}
+
+static void on_dropped(void *arg, const struct peer_reply *r)
+{
+	(void)arg, (void)r;
+}
+
+/* The load replaced what this id meant. A worker that still has the old model (it was not
+ * among those asked, or failed) must not go on answering with it. */
+static void drop_stale(const struct model_op *op)
+{
+	struct model *m = op->model;
+	uint64_t stale = (m->has | m->wanted) & ~op->done;
+	struct buf params = BUF_INIT;
+	buf_addc(&params, '{');
+	jout_key_cstr(&params, "model_id", m->id);
+	buf_addc(&params, '}');
+	for (int i = 0; i < op->c->fleet.n; i++) {
+		struct worker *w = &op->c->fleet.workers[i];
+		if ((stale & m->has & model_bit(i)) && worker_is_ready(w))
+			peer_call(w->peer, "unload_model", span_of(&params), on_dropped, NULL);
+	}
+	m->has &= op->done;
+	m->wanted &= op->done;
+	buf_release(&params);
 }
 
 static void on_part(void *arg, const struct peer_reply *r)
@@ -121,8 +147,10 @@ static void on_part(void *arg, const struct peer_reply *r)
 	free(part);
 	if (--op->n_left > 0)
 		return;
-	if (op->kind == OP_LOAD && op->n_ok > 0)
+	if (op->kind == OP_LOAD && op->n_ok > 0) {
 		remember_params(op->model, op->call->params);
+		drop_stale(op);
+	}
 	finish_op(op);
 }
 

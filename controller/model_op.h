@@ -16,6 +16,7 @@ struct model_op {
 	bool force;            /* OP_UNLOAD */
 	size_t n_sent, n_left; /* parts at workers; not answered yet */
 	size_t n_ok;
+	uint64_t done;                     /* bit per worker: it has loaded it for this op */
 	uint64_t ids[OPTIONS_WORKERS_MAX]; /* on the pipe of each worker; 0 = not sent there */
 	struct buf result;                 /* of the first worker that did it */
 	struct buf error;                  /* the first one */

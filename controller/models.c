@@ -209,7 +209,8 @@ static void on_reloaded(void *arg, const struct peer_reply *r)
 	if (r->outcome == PEER_LOST)
 		return;
 	if (r->outcome == PEER_RESULT) {
-		m->has |= model_bit(w->index);
+		/* Unless a load elsewhere has replaced it meanwhile. */
+		m->has |= m->wanted & model_bit(w->index);
 	} else {
 		log_warn("worker %d did not get %s back: %.*s", w->index, m->id, (int)r->body.n,
 			r->body.at);

@@ -335,6 +335,21 @@ Test(controller, replicas_are_as_many_as_asked_and_models_spread)
 	cr_assert(disk && !strstr(disk + 1, "on-disk"), "told once: %s", list);
 }
 
+Test(controller, a_load_on_fewer_workers_leaves_no_old_model_on_the_others)
+{
+	rig_open(&r, ARGS("--workers=2"));
+	rig_load(&r);
+	rig_send(&r, CALL("1", "load_model", "{\"model_id\":\"m\",\"workers\":1}"));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"replicas\":1");
+	const struct model *m = models_find(&r.c->models, "m");
+	cr_assert_eq(m->has, m->wanted);
+	cr_assert(m->has == 1 || m->has == 2);
+	rig_send(&r, TOKENIZE("2", "x"));
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"tokens\"");
+	rig_send(&r, CALL("3", "load_model", "{\"model_id\":\"m\"}"));
+	rig_assert_has(rig_await(&r, "\"id\":3,"), "\"replicas\":2");
+}
+
 Test(controller, progress_carries_the_hosts_id_and_comes_once_before_the_answer)
 {
 	rig_open(&r, ARGS("--workers=2"));
