@@ -83,6 +83,24 @@ Test(model, a_field_that_would_change_the_maths_and_is_not_understood_is_named)
 	}
 }
 
+Test(model, the_text_half_of_a_multimodal_model_is_a_model)
+{
+	char *folder = tiny_model_write("{\"model_type\":\"both\",\"vision_config\":{\"depth\":3},"
+					"\"eos_token_id\":[9],\"text_config\":" TINY_CONFIG "}",
+		NULL, NULL);
+	struct fixture x;
+
+	fixture_open(&x, folder, 1, 4);
+	cr_assert_str_eq(model_info(x.model)->architecture, "llama");
+	cr_assert(model_defaults(x.model)->n_eos == 1 && model_defaults(x.model)->eos[0] == 9);
+	fixture_close(&x);
+	tiny_model_remove(folder);
+	refuses(tiny_model_write("{\"model_type\":\"both\",\"text_config\":{" TINY_FIELDS
+				 ",\"odd_scale\":2}}",
+			NULL, NULL),
+		ERR_MODEL_LOAD, "text_config.odd_scale: this field is not");
+}
+
 Test(model, an_architecture_we_lack_is_named)
 {
 	refuses(tiny_model_write("{\"model_type\":\"mamba\"}", NULL, NULL), ERR_MODEL_LOAD,

@@ -4,7 +4,12 @@
 
 static const struct decoder_presets PRESETS = {
 	.tied = true,
+	/* The multimodal models' published configs leave these out. */
 	.head_dim = 256,
+	.n_heads = 8,
+	.n_kv_heads = 4,
+	.vocab_size = 262208,
+	.context_length = 131072,
 	.norm_eps = 1e-6,
 	.rope_theta = 1e6,
 	.activation = "gelu_pytorch_tanh",

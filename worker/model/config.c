@@ -412,6 +412,6 @@ static void refuse_unknown(struct config *c)
 int config_finish(struct config *c, struct fault *f)
 {
 	if (!c->root->fault.err)
-		refuse_unknown(c->root);
+		refuse_unknown(c);
 	return config_status(c, f);
 }

@@ -59,7 +59,7 @@ const char *config_where(const struct config *c);
 
 /* 0, or the first error recorded so far. */
 int config_status(const struct config *c, struct fault *f);
-/* config_status, and then: every remaining field of the whole tree is neutral. */
+/* config_status, and then: every remaining field of c and of what lies in it is neutral. */
 int config_finish(struct config *c, struct fault *f);
 
 /* config_neutral.c: does this field leave the logits of a plain forward pass alone? */

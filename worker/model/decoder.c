@@ -69,6 +69,14 @@ static const char *or_common(const char *field, const char *common)
 	return field ? field : common;
 }
 
+/* A size that is required where the architecture has no preset for it. */
+static size_t size_of(struct config *c, const char *field, const char *common, size_t preset)
+{
+	const char *name = or_common(field, common);
+
+	return preset > 0 ? config_size_or(c, name, preset) : config_size(c, name);
+}
+
 /* Gemma calls it hidden_activation and carries a hidden_act that is ignored beside it. */
 static void configure_activation(
 	struct decoder *d, struct config *c, const struct decoder_presets *p)
@@ -90,14 +98,16 @@ void decoder_configure(struct decoder *d, struct config *c, const struct decoder
 
 	d->dim = config_size(c, or_common(p->dim_field, "hidden_size"));
 	d->n_layers = config_size(c, or_common(p->layers_field, "num_hidden_layers"));
-	d->n_heads = config_size(c, or_common(p->heads_field, "num_attention_heads"));
-	d->n_kv_heads = config_size_or(c, "num_key_value_heads", d->n_heads);
+	d->n_heads = size_of(c, p->heads_field, "num_attention_heads", p->n_heads);
+	d->n_kv_heads = config_size_or(
+		c, "num_key_value_heads", p->n_kv_heads ? p->n_kv_heads : d->n_heads);
 	head_dim = p->head_dim ? p->head_dim : d->dim / d->n_heads;
 	d->head_dim = config_size_or(c, "head_dim", head_dim ? head_dim : 1);
 	d->ffn_dim = p->ffn_of_dim ? config_size_or(c, ffn, p->ffn_of_dim * d->dim)
 				   : config_size(c, ffn);
-	d->vocab_size = config_size(c, "vocab_size");
-	d->context_length = config_size(c, or_common(p->context_field, "max_position_embeddings"));
+	d->vocab_size = size_of(c, NULL, "vocab_size", p->vocab_size);
+	d->context_length =
+		size_of(c, p->context_field, "max_position_embeddings", p->context_length);
 	d->norm_eps = (float)config_num_or(c, or_common(p->eps_field, "rms_norm_eps"), p->norm_eps);
 	d->tied = config_bool_or(c, "tie_word_embeddings", p->tied);
 	d->residual_scale = 1;

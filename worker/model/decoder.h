@@ -60,6 +60,7 @@ struct decoder_presets {
 	bool tied;
 	size_t ffn_of_dim; /* an absent FFN width is this many times dim; 0: it is required */
 	size_t head_dim;   /* 0 = dim / n_heads */
+	size_t n_heads, n_kv_heads, vocab_size, context_length; /* 0: required, or n_heads */
 	double norm_eps, rope_theta;
 	double partial_rotary; /* 0 = whole heads */
 	const char *activation;

@@ -48,6 +48,7 @@ struct model {
 	char *path;         /* real path */
 	char *architecture; /* model_type */
 	struct model_files files;
+	struct config *config;       /* the text model's, in files.config */
 	struct config *quantization; /* MLX settings, or NULL */
 	struct weights weights;
 	struct decoder decoder;
@@ -93,9 +94,13 @@ static bool names(const char *list, const char *word)
 static int find_arch(struct model *m, struct fault *f)
 {
 	struct config *c = m->files.config;
-	const char *type = config_str(c, "model_type");
-	int rc = config_status(c, f);
+	const char *type;
+	int rc;
 
+	/* A multimodal model's text half is a model of its own in all but the file. */
+	m->config = config_is_object(c, "text_config") ? config_object(c, "text_config") : c;
+	type = config_str(m->config, "model_type");
+	rc = config_status(c, f);
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < sizeof ARCHES / sizeof *ARCHES; i++)
@@ -219,11 +224,11 @@ static int load(struct model *m, const struct model_options *opt, struct fault *
 	if ((rc = report(opt, 0, "opening", f)) < 0 || (rc = open_files(m, opt->path, f)) < 0 ||
 		(rc = find_arch(m, f)) < 0)
 		return rc;
-	m->arch->configure(&m->decoder, files->config);
+	m->arch->configure(&m->decoder, m->config);
 	pooling_read(&m->pooling, m->path, files->config);
 	if ((rc = defaults_read(&m->defaults, files->config, files->generation, f)) < 0 ||
 		(rc = quantization_read(files->config, &m->quantization, f)) < 0 ||
-		(rc = config_finish(files->config, f)) < 0 ||
+		(rc = config_finish(m->config, f)) < 0 ||
 		(rc = set_context_length(m, opt->context_length, f)) < 0 ||
 		(rc = report(opt, 0.5, "weights", f)) < 0)
 		return rc;

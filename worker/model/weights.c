@@ -51,18 +51,23 @@ void *weights_alloc(struct weights *w, size_t n, size_t n_bytes)
 }
 
 /* Checkpoints differ in what stands before a name: the bare model's leave the prefix out,
- * those of a multimodal model put "language_model." before it. */
+ * those of a multimodal model put "language_model." before or behind it. */
 const struct tensor *weights_find(const struct weights *w, const char *name)
 {
-	static const char outer[] = "language_model.";
-	char longer[WEIGHTS_NAME_MAX + sizeof outer];
+	static const char inner[] = "language_model.";
+	char longer[WEIGHTS_NAME_MAX + sizeof inner];
 	size_t n_prefix = strlen(w->prefix);
+	bool prefixed = strncmp(name, w->prefix, n_prefix) == 0;
 	const struct tensor *t = tensor_find(w->source, name);
 
-	if (!t && strncmp(name, w->prefix, n_prefix) == 0)
+	if (!t && prefixed)
 		t = tensor_find(w->source, name + n_prefix);
 	if (!t) {
-		snprintf(longer, sizeof longer, "%s%s", outer, name);
+		snprintf(longer, sizeof longer, "%s%s", inner, name);
+		t = tensor_find(w->source, longer);
+	}
+	if (!t && prefixed) {
+		snprintf(longer, sizeof longer, "%s%s%s", w->prefix, inner, name + n_prefix);
 		t = tensor_find(w->source, longer);
 	}
 	return t;

@@ -134,7 +134,13 @@ struct matrix weights_pick_part(
 	out.w.n_out = n_groups * n_rows;
 	if (!m->w.data)
 		return out;
-	out.w.data = pick(w, m->w.data, n_rows * m->w.row_bytes, &c);
+	if (n_rows == 1) {
+		/* Every n-th row is a view with longer strides; only what lies beside is copied. */
+		out.w.data = (const uint8_t *)m->w.data + part * m->w.row_bytes;
+		out.w.row_bytes = n_parts * m->w.row_bytes;
+	} else {
+		out.w.data = pick(w, m->w.data, n_rows * m->w.row_bytes, &c);
+	}
 	/* The distance between pieces of scales is what matrix_rows moves them by. */
 	if (m->w.scales)
 		out.w.scales = pick(w, m->w.scales,
