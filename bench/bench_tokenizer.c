@@ -2,8 +2,8 @@
  *
  *     bench_tokenizer FOLDER TEXT_FILE [MB]
  *
- * The text is repeated to MB (10) megabytes and encoded whole by one thread; processor time, the best of
- * five (other work on the machine only adds waiting). */
+ * The text is repeated to MB (10) megabytes and encoded whole by one thread; processor time, the
+ * best of five (other work on the machine only adds waiting). */
 #include "worker/text/tokenizer.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -26,8 +26,8 @@ bool tok_base64_read(const char *s, size_t n, struct buf *out)
 		group = group << 6 | (uint32_t)d;
 		if (i % 4 != 3)
 			continue;
-		size_t n_bytes = i + 1 == n ? 3 - n_pad : 3;
-		for (size_t k = 0; k < n_bytes; k++)
+		unsigned n_bytes = i + 1 == n ? 3 - (unsigned)n_pad : 3;
+		for (unsigned k = 0; k < n_bytes && k < 3; k++)
 			buf_addc(out, (char)(group >> (16 - 8 * k) & 255));
 		group = 0;
 	}

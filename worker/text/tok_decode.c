@@ -4,13 +4,10 @@
 #include "protocol/utf8.h"
 #include "worker/text/tok_bytelevel.h"
 #include "worker/text/tok_chain.h"
-#include "worker/text/tok_unicode.h"
 #include <stdlib.h>
 #include <string.h>
 
-static const char REPLACEMENT[] = "\xef\xbf\xbd";
-
-static void push_on(struct detok *k, size_t stage, const char *s, size_t n)
+void tok_decode_on(struct detok *k, size_t stage, const char *s, size_t n)
 {
 	tok_decode_push(k, stage + 1, (struct tok_piece) { s, n, false });
 }
@@ -34,7 +31,7 @@ static void push_bytes(struct detok *k, size_t stage, bool is_end)
 			at += (size_t)len;
 			continue;
 		}
-		buf_adds(out, REPLACEMENT);
+		buf_adds(out, TOK_REPLACEMENT);
 		size_t bad = 1;
 		while (at + bad < held->n_bytes && bad < 4 &&
 			utf8_decode(held->data + at, bad + 1, &cp) == 0)
@@ -43,7 +40,7 @@ static void push_bytes(struct detok *k, size_t stage, bool is_end)
 	}
 	buf_consume(held, at);
 	if (out->n_bytes)
-		push_on(k, stage, out->data, out->n_bytes);
+		tok_decode_on(k, stage, out->data, out->n_bytes);
 }
 
 static void push_bytelevel(
@@ -64,24 +61,6 @@ static void flush_bytelevel(const struct tok_decoder *d, struct detok *k, size_t
 
 /* -- ByteFallback, Fuse ---------------------------------------------------------------------- */
 
-static int byte_of(struct tok_piece in)
-{
-	if (in.n != 6 || memcmp(in.s, "<0x", 3) != 0 || in.s[5] != '>')
-		return -1;
-	int byte = 0;
-	for (int i = 3; i < 5; i++) {
-		char c = in.s[i];
-		int digit = c >= '0' && c <= '9'   ? c - '0'
-			    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-			    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-						   : -1;
-		if (digit < 0)
-			return -1;
-		byte = byte * 16 + digit;
-	}
-	return byte;
-}
-
 /* A run of byte tokens is text if all of it is UTF-8, else one U+FFFD for every byte: so
  * Hugging Face, and so nothing of a run can go out before it ends. */
 static void flush_fallback(const struct tok_decoder *d, struct detok *k, size_t stage)
@@ -90,29 +69,29 @@ static void flush_fallback(const struct tok_decoder *d, struct detok *k, size_t 
 	struct buf *held = &k->state[stage].held;
 	bool is_text = utf8_is_valid(held->data, held->n_bytes);
 	if (held->n_bytes && is_text)
-		push_on(k, stage, held->data, held->n_bytes);
+		tok_decode_on(k, stage, held->data, held->n_bytes);
 	for (size_t i = 0; !is_text && i < held->n_bytes; i++)
-		push_on(k, stage, REPLACEMENT, 3);
+		tok_decode_on(k, stage, TOK_REPLACEMENT, 3);
 	buf_clear(held);
 }
 
 static void push_fallback(
 	const struct tok_decoder *d, struct detok *k, size_t stage, struct tok_piece in)
 {
-	int byte = byte_of(in);
+	int byte = tok_decode_byte(in);
 	if (byte >= 0) {
 		buf_addc(&k->state[stage].held, (char)byte);
 		return;
 	}
 	flush_fallback(d, k, stage);
-	push_on(k, stage, in.s, in.n);
+	tok_decode_on(k, stage, in.s, in.n);
 }
 
 static void push_fuse(
 	const struct tok_decoder *d, struct detok *k, size_t stage, struct tok_piece in)
 {
 	(void)d;
-	push_on(k, stage, in.s, in.n);
+	tok_decode_on(k, stage, in.s, in.n);
 }
 
 /* -- Strip ----------------------------------------------------------------------------------- */
@@ -170,14 +149,14 @@ static void push_strip(
 		n_tail++;
 	}
 	if (!d->is_fused || d->stop == 0) {
-		push_on(k, stage, body.s, body.n);
+		tok_decode_on(k, stage, body.s, body.n);
 		return;
 	}
 	buf_add(&state->held, in.s, in.n);
 	body = (struct tok_piece) { state->held.data, state->held.n_bytes, false };
 	for (n_tail = 0; (int64_t)n_tail < d->stop && ends_with(body, &d->content); n_tail++)
 		body.n -= width;
-	push_on(k, stage, body.s, body.n);
+	tok_decode_on(k, stage, body.s, body.n);
 	buf_consume(&state->held, body.n);
 }
 
@@ -210,7 +189,7 @@ static int read_replace(struct tok_decoder *d, const struct tok_field *x)
 	return err;
 }
 
-static void replace_all(
+void tok_decode_replace(
 	struct tok_piece in, const struct buf *what, const struct buf *by, struct buf *out)
 {
 	const char *at = in.s, *end = in.s + in.n;
@@ -227,8 +206,8 @@ static void push_replace(
 {
 	struct buf *out = &k->scratch[stage];
 	buf_clear(out);
-	replace_all(in, &d->text, &d->content, out);
-	push_on(k, stage, buf_cstr(out), out->n_bytes);
+	tok_decode_replace(in, &d->text, &d->content, out);
+	tok_decode_on(k, stage, buf_cstr(out), out->n_bytes);
 }
 
 /* -- Metaspace ------------------------------------------------------------------------------- */
@@ -262,8 +241,8 @@ static void push_metaspace(
 	bool is_first = (d->is_fused || state->n_tokens == 0) && !d->keep_first;
 	state->n_tokens++;
 	buf_clear(out);
-	replace_all(in, &d->text, is_first ? &nothing : &space, out);
-	push_on(k, stage, buf_cstr(out), out->n_bytes);
+	tok_decode_replace(in, &d->text, is_first ? &nothing : &space, out);
+	tok_decode_on(k, stage, buf_cstr(out), out->n_bytes);
 }
 
 /* -- WordPiece, BPEDecoder ------------------------------------------------------------------- */
@@ -285,8 +264,8 @@ static void clean_up(struct buf *text)
 		const struct buf what = { (char *)(uintptr_t)rules[i][0], strlen(rules[i][0]), 0 };
 		const struct buf by = { (char *)(uintptr_t)rules[i][1], strlen(rules[i][1]), 0 };
 		buf_clear(&next);
-		replace_all((struct tok_piece) { buf_cstr(text), text->n_bytes, false }, &what, &by,
-			&next);
+		tok_decode_replace((struct tok_piece) { buf_cstr(text), text->n_bytes, false },
+			&what, &by, &next);
 		struct buf spare = *text;
 		*text = next;
 		next = spare;
@@ -309,7 +288,7 @@ static void push_wordpiece(
 	buf_add(out, in.s, in.n);
 	if (d->cleanup)
 		clean_up(out);
-	push_on(k, stage, buf_cstr(out), out->n_bytes);
+	tok_decode_on(k, stage, buf_cstr(out), out->n_bytes);
 }
 
 static int read_suffix(struct tok_decoder *d, const struct tok_field *x)
@@ -327,9 +306,9 @@ static void give_held(const struct tok_decoder *d, struct detok *k, size_t stage
 	if (k->state[stage].n_tokens == 0)
 		return;
 	buf_clear(out);
-	replace_all((struct tok_piece) { buf_cstr(held), held->n_bytes, false }, &d->text, &content,
-		out);
-	push_on(k, stage, buf_cstr(out), out->n_bytes);
+	tok_decode_replace((struct tok_piece) { buf_cstr(held), held->n_bytes, false }, &d->text,
+		&content, out);
+	tok_decode_on(k, stage, buf_cstr(out), out->n_bytes);
 	buf_clear(held);
 }
 
@@ -345,70 +324,6 @@ static void flush_bpe(const struct tok_decoder *d, struct detok *k, size_t stage
 {
 	give_held(d, k, stage, "");
 	k->state[stage].n_tokens = 0;
-}
-
-/* -- SentencePiece's own ------------------------------------------------------------------------
- */
-
-/* Byte pieces become the characters they spell, byte by byte U+FFFD where they spell none. */
-static void give_bytes(struct detok *k, size_t stage, bool is_end)
-{
-	struct buf *held = &k->state[stage].held;
-	size_t at = 0;
-	while (at < held->n_bytes) {
-		uint32_t cp;
-		int len = utf8_decode(held->data + at, held->n_bytes - at, &cp);
-		if (len == 0 && !is_end)
-			break;
-		push_on(k, stage, len > 0 ? held->data + at : REPLACEMENT,
-			len > 0 ? (size_t)len : 3);
-		at += len > 0 ? (size_t)len : 1;
-	}
-	k->state[stage].is_past |= at > 0;
-	buf_consume(held, at);
-}
-
-static void push_sentencepiece(
-	const struct tok_decoder *d, struct detok *k, size_t stage, struct tok_piece in)
-{
-	struct decode_state *state = &k->state[stage];
-	const struct buf space = { (char *)(uintptr_t) " ", 1, 0 };
-	struct buf *out = &k->scratch[stage];
-	int byte = byte_of(in);
-	if (byte >= 0) {
-		buf_addc(&state->held, (char)byte);
-		give_bytes(k, stage, false);
-		return;
-	}
-	give_bytes(k, stage, true);
-	if (!state->is_past && d->strip_first && begins_with(in, &d->text)) {
-		in.s += d->text.n_bytes;
-		in.n -= d->text.n_bytes;
-		state->is_past = !d->strip_all;
-	}
-	state->is_past |= in.n > 0;
-	buf_clear(out);
-	replace_all(in, &d->text, &space, out);
-	push_on(k, stage, buf_cstr(out), out->n_bytes);
-}
-
-static void flush_sentencepiece(const struct tok_decoder *d, struct detok *k, size_t stage)
-{
-	(void)d;
-	give_bytes(k, stage, true);
-}
-
-void tok_decoders_add_sentencepiece(struct tok_decoders *c, bool dummy_prefix, bool remove_extra)
-{
-	static const struct decoder_kind kind = { "SentencePiece", "", NULL, push_sentencepiece,
-		flush_sentencepiece, false };
-	c->stages = xreallocarray(c->stages, c->n + 1, sizeof *c->stages);
-	c->stages[c->n] = (struct tok_decoder) { .kind = &kind,
-		.strip_first = dummy_prefix || remove_extra,
-		.strip_all = remove_extra };
-	buf_adds(&c->stages[c->n].text, "\xe2\x96\x81");
-	c->n++;
-	c->is_set = true;
 }
 
 /* -- the table and the chain ----------------------------------------------------------------- */

@@ -44,4 +44,12 @@ struct tok_decoder {
 /* in goes to stage `stage`, or out of the chain. */
 void tok_decode_push(struct detok *k, size_t stage, struct tok_piece in);
 void tok_decode_flush(struct detok *k);
+
+/* What decoders share. Give n bytes on to the stage after `stage`. */
+void tok_decode_on(struct detok *k, size_t stage, const char *s, size_t n);
+/* Append in with every `what` replaced. */
+void tok_decode_replace(
+	struct tok_piece in, const struct buf *what, const struct buf *by, struct buf *out);
+int tok_decode_byte(struct tok_piece in); /* of "<0xNN>", else -1 */
+#define TOK_REPLACEMENT "\xef\xbf\xbd"    /* U+FFFD */
 #endif

@@ -145,10 +145,21 @@ static bool is_mark(const char *s, const char *end)
 	return end - s >= N_MARK && memcmp(s, MARK, N_MARK) == 0;
 }
 
-/* A whole text as one word, as Llama 2 has it: cut in front of each run of marks, where no
+/* Whether a rule may join the character before s[at] to the mark there. */
+static bool is_joined(const struct tok_model *m, const char *s, size_t at)
+{
+	size_t width = 1;
+	while (width < 4 && width < at && ((unsigned char)s[at - width] & 0xc0) == 0x80)
+		width++;
+	int32_t left = tok_vocab_find(&m->vocab, s + at - width, width);
+	return left < 0 || tok_merges_find(&m->joins, left, m->mark).rank != MERGE_NO_RANK;
+}
+
+/* A whole text as one word, as Llama 2 has it: cut in front of each run of marks, unless a
  * rule reaches across. */
 static int encode_cut(struct tok_run *r, const char *s, size_t n)
 {
+	const struct tok_model *m = &r->t->model;
 	const char *end = s + n, *start = s, *at = s;
 	int err = 0;
 	while (err == 0 && start < end) {
@@ -158,6 +169,8 @@ static int encode_cut(struct tok_run *r, const char *s, size_t n)
 			at = memchr(at, MARK[0], (size_t)(end - at));
 		while (at && !is_mark(at, end) && at++);
 		at = at ? at : end;
+		if (at < end && m->has_inner_marks && is_joined(m, s, (size_t)(at - s)))
+			continue;
 		err = encode_word(r, start, (size_t)(at - start));
 		start = at;
 	}
@@ -180,17 +193,17 @@ static bool has_inner_mark(const char *s, size_t n)
 
 void tok_model_finish(struct tok_model *m)
 {
-	m->cuts_at_spaces = m->kind == &tok_bpe_kind && !m->is_bytes && !m->ignore_merges &&
-			    m->prefix.n_bytes == 0 && m->suffix.n_bytes == 0 &&
-			    tok_vocab_find(&m->vocab, MARK, N_MARK) >= 0;
+	if (m->kind != &tok_bpe_kind)
+		return;
+	tok_bpe_find_seams(m);
+	m->mark = tok_vocab_find(&m->vocab, MARK, N_MARK);
+	m->cuts_at_spaces = !m->is_bytes && !m->ignore_merges && m->has_seams && m->mark >= 0;
 	for (size_t i = 0; m->cuts_at_spaces && i < m->merges.n_slots; i++) {
 		size_t n;
 		const char *s = tok_vocab_get(&m->vocab, m->merges.slots[i].to.id, &n);
 		if (m->merges.slots[i].pair != UINT64_MAX && s && has_inner_mark(s, n))
-			m->cuts_at_spaces = false;
+			m->has_inner_marks = true;
 	}
-	if (m->kind == &tok_bpe_kind)
-		tok_bpe_find_seams(m);
 }
 
 void tok_model_release(struct tok_model *m)

@@ -30,6 +30,11 @@
 #define YOUTU                                                                              \
 	CASED_LT "*" LOWER_LT "+" CONTRACTIONS "?|" CASED_LT "+" LOWER_LT "*" CONTRACTIONS \
 		 "?|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES
+#define CJK "[一-龥぀-ゟ゠-ヿ]+"
+#define YOUTU_ASIA                                         \
+	"[가-힣ㄱ-ㆎ]+|"                               \
+	"[！…“”‘’—：；，、-〿︰-﹏]+|" \
+	"[ㄅ-ㄯ]+|" CJK
 #define ASCII_PUNCT "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
 #define DEEPSEEK3                                                    \
 	ASCII_PUNCT "|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| " \
@@ -86,21 +91,11 @@ static const struct tok_pre rows[] = {
 		.patterns = { "[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[一-龥ࠀ-一가-퟿]+",
 			"\\p{N}" } },
 	{ .names = "deepseek-v3 hunyuan-dense joyai-llm hy_v4",
-		.patterns = { "\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK3 } },
+		.patterns = { "\\p{N}{1,3}", CJK, DEEPSEEK3 } },
 	{ .names = "tekken", .patterns = { TEKKEN }, .ignore_merges = true, .add_bos = true },
 	{ .names = "gpt-4o llama4 kanana2 talkie minimax-m2", .patterns = { GPT4O } },
 	{ .names = "tiny_aya cohere2moe", .patterns = { "\\d{1,3}(?=(?:\\d{3})*\\b)", AYA } },
-	{ .names = "youtu",
-		.patterns = { "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+"
-			      "|"
-			      "["
-			      "一-"
-			      "龥぀-"
-			      "ゟ゠-"
-			      "ヿ]"
-			      "+",
-			YOUTU },
-		.ignore_merges = true },
+	{ .names = "youtu", .patterns = { YOUTU_ASIA, YOUTU }, .ignore_merges = true },
 	{ .names = "poro-chat bloom gpt3-finnish", .patterns = { " ?[^(\\s|.,!?…。，、।۔،)]+" } },
 	{ .names = "viking", .patterns = { " ?[^(\\s|.,!?…。，、।۔،)]+", "\\p{N}" } },
 	{ .names = "chameleon",

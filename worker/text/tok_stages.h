@@ -153,7 +153,9 @@ struct tok_model {
 	bool ignore_merges;
 	struct tok_merges joins; /* pairs of first pieces that stand together in some piece */
 	bool has_seams;          /* joins is complete: between other pairs nothing ever merges */
-	bool cuts_at_spaces;     /* no rule joins anything to a U+2581 behind it */
+	int32_t mark;            /* the piece U+2581, -1: none */
+	bool cuts_at_spaces;     /* words end before a U+2581 … */
+	bool has_inner_marks;    /* … unless a rule joins it to what stands before it */
 	/* Unigram */
 	struct tok_trie trie;
 	double *scores;
@@ -208,7 +210,7 @@ struct added_scan {
 	size_t at;   /* search goes on here */
 	size_t done; /* nothing before it belongs to a later match */
 };
-struct added_match tok_added_next(struct added_scan *scan);
+struct added_match tok_added_next(struct added_scan *x);
 
 /* -- post-processors (tok_post.c) -------------------------------------------------------- */
 

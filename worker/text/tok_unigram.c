@@ -14,7 +14,7 @@ static int add_piece(struct tok_model *m, const struct tok_field *x, size_t *cap
 	struct json_cursor c = json_iterate(x->value);
 	struct json_span text, score, more;
 	struct buf piece = BUF_INIT;
-	double value;
+	double value = 0;
 	int err = tok_field_is_array(x);
 	if (err)
 		return err;
