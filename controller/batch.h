@@ -10,8 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BATCH_CALLS  64
-#define BATCH_BYTES  ((size_t)1 << 20)
+#define BATCH_CALLS 64
+/* Of params. An answer may be twenty times its text (an id and a piece for each byte), and
+ * what fits a frame alone must not fail because it travelled in company. */
+#define BATCH_BYTES  ((size_t)256 << 10)
 #define BATCH_AGE_US UINT64_C(250000) /* then a second frame may join the one in flight */
 #define BATCH_FRAMES 4                /* frames of a bucket one worker may ever hold */
 #define BATCH_SOLO   32               /* the same for methods that are never gathered */
