@@ -117,12 +117,15 @@ $B/kernels/x86_avx512.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx51
 $B/kernels/%.o: KFLAGS := $(if $(SAN)$(FUZZ),,-O3) -fno-math-errno
 $B/%.o: FP := -ffp-contract=off
 
+# One short line a step; V=1 shows the commands.
+Q := $(if $(V),,@)
+
 $B/bin/%:
-	@mkdir -p $(@D)
-	$(CC) $(SANFLAGS) $(CFLAGS) $(LDFLAGS) -pthread $(sort $^) $(LIBS) -o $@
+	@mkdir -p $(@D) $(if $(V),,&& echo "  LD $@")
+	$Q$(CC) $(SANFLAGS) $(CFLAGS) $(LDFLAGS) -pthread $(sort $^) $(LIBS) -o $@
 $B/%.o: %.c
-	@mkdir -p $(@D)
-	$(CC) $(FLAGS) $(CFLAGS) $(FP) $(KFLAGS) $(ISA) -c $< -o $@
+	@mkdir -p $(@D) $(if $(V),,&& echo "  CC $<")
+	$Q$(CC) $(FLAGS) $(CFLAGS) $(FP) $(KFLAGS) $(ISA) -c $< -o $@
 -include $(shell find $B -name '*.d' 2>/dev/null)
 
 # -- tests ---------------------------------------------------------------------------------
