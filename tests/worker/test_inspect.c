@@ -231,3 +231,94 @@ Test(inspect, a_model_of_forty_gigabytes_is_told_from_its_header)
 	buf_release(&out);
 	fixture_unlink(folder);
 }
+
+/* -- a source made by hand ------------------------------------------------------------------- */
+
+static const struct tensor HAND[] = {
+	{ .name = "model.layers.0.self_attn.q_proj.weight",
+		.kind = TENSOR_U32,
+		.dtype_name = "U32",
+		.n_values = 64,
+		.n_bytes = 256 },
+	{ .name = "model.layers.0.self_attn.q_proj.scales",
+		.dtype_name = "BF16",
+		.n_values = 8,
+		.n_bytes = 16 },
+	{ .name = "model.layers.0.self_attn.q_proj.biases",
+		.dtype_name = "BF16",
+		.n_values = 8,
+		.n_bytes = 16 },
+	{ .name = "model.layers.0.self_attn.o_proj.weight",
+		.kind = TENSOR_U32,
+		.dtype_name = "U32",
+		.n_values = 64,
+		.n_bytes = 256 },
+	{ .name = "model.layers.0.self_attn.o_proj.scales",
+		.dtype_name = "BF16",
+		.n_values = 8,
+		.n_bytes = 16 },
+	{ .name = "model.layers.0.mlp.experts.gate_up_proj_blocks",
+		.kind = TENSOR_U8,
+		.dtype_name = "U8",
+		.n_values = 512,
+		.n_bytes = 512 },
+	{ .name = "model.layers.0.mlp.experts.gate_up_proj_scales",
+		.kind = TENSOR_U8,
+		.dtype_name = "U8",
+		.n_values = 32,
+		.n_bytes = 32 },
+	{ .name = "lm_head.weight", .dtype_name = "F8_E4M3", .n_values = 100, .n_bytes = 100 },
+	{ .name = "lm_head.weight_scale_inv", .dtype_name = "F32", .n_values = 1, .n_bytes = 4 },
+};
+#define N_HAND (sizeof HAND / sizeof *HAND)
+
+static const struct tensor *hand_find(const struct tensor_source *s, const char *name)
+{
+	(void)s;
+	for (size_t i = 0; i < N_HAND; i++)
+		if (strcmp(HAND[i].name, name) == 0)
+			return &HAND[i];
+	return NULL;
+}
+
+static const struct tensor *hand_at(const struct tensor_source *s, size_t i)
+{
+	(void)s;
+	return i < N_HAND ? &HAND[i] : NULL;
+}
+
+static void must_hold(const struct census *c, size_t i, const struct census_row *want)
+{
+	const struct census_row *r = &c->rows[i];
+	cr_assert(i < c->n_rows);
+	cr_assert(r->group == want->group && strcmp(r->type, want->type) == 0, "row %zu is %s", i,
+		r->type);
+	cr_assert_eq(r->n_tensors, want->n_tensors, "%s: %zu tensors", r->type, r->n_tensors);
+	cr_assert_eq(r->n_parameters, want->n_parameters, "%s", r->type);
+	cr_assert_eq(r->n_bytes, want->n_bytes, "%s", r->type);
+}
+
+Test(inspect, scales_belong_to_what_they_scale_and_a_tensors_own_settings_come_first)
+{
+	static const char json[] = "{\"bits\":4,\"group_size\":64,\"model.layers.0.self_attn."
+				   "o_proj\":{\"bits\":8,\"group_size\":32}}";
+	static const struct tensor_source_ops ops = { .find = hand_find, .at = hand_at };
+	const struct tensor_source source = { .ops = &ops, .where = "hand" };
+	struct census c;
+	struct config *q;
+	struct fault f;
+	cr_assert_eq(config_parse(json, sizeof json - 1, "config.json", &q, &f), 0);
+	census_take(&c, &source, q);
+	cr_assert_eq(c.n_rows, 4);
+	cr_assert(c.n_tensors == N_HAND && c.n_bytes == 1208);
+	cr_assert_eq(c.n_parameters, 512 + 256 + 1024 + 100);
+	must_hold(&c, 0,
+		&(struct census_row) { GROUP_ATTENTION, "4-bit, groups of 64", 3, 512, 288 });
+	must_hold(&c, 1,
+		&(struct census_row) { GROUP_ATTENTION, "8-bit, groups of 32", 2, 256, 272 });
+	must_hold(&c, 2, &(struct census_row) { GROUP_EXPERTS, "MXFP4", 2, 1024, 544 });
+	must_hold(&c, 3, &(struct census_row) { GROUP_HEAD, "F8_E4M3", 2, 100, 104 });
+	config_free(q);
+	census_take(&c, &source, NULL);
+	cr_assert_eq(c.n_tensors, N_HAND, "without settings too");
+}

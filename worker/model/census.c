@@ -77,7 +77,10 @@ static void say_packed(
 	size_t bits = own ? config_size_or(own, "bits", 4) : 4;
 	size_t group = own ? config_size_or(own, "group_size", 64) : 64;
 
-	snprintf(k->type, sizeof k->type, "%zu-bit, groups of %zu", bits, group);
+	if (own && strcmp(config_str_or(own, "mode", "affine"), "mxfp4") == 0)
+		snprintf(k->type, sizeof k->type, "MXFP4");
+	else
+		snprintf(k->type, sizeof k->type, "%zu-bit, groups of %zu", bits, group);
 	k->n_parameters = bits ? t->n_values * 32 / bits : 0;
 }
 
