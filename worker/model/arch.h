@@ -16,6 +16,9 @@ struct arch {
 	void (*forward)(const struct decoder *d, const struct backend *k, struct step *s);
 };
 
+/* The row of a model_type, or NULL. */
+const struct arch *arch_find(const char *model_type);
+
 extern const struct arch ARCH_GEMMA;
 extern const struct arch ARCH_GEMMA2;
 extern const struct arch ARCH_GEMMA3;

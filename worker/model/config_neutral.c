@@ -12,6 +12,7 @@ static const char *const NEUTRAL[] = {
 	"dtype",
 	"finetuning_task",
 	"id2label",
+	"is_llama_config",
 	"label2id",
 	"license",
 	"model_name",

@@ -91,6 +91,14 @@ static bool names(const char *list, const char *word)
 	return false;
 }
 
+const struct arch *arch_find(const char *model_type)
+{
+	for (size_t i = 0; i < sizeof ARCHES / sizeof *ARCHES; i++)
+		if (names(ARCHES[i]->model_types, model_type))
+			return ARCHES[i];
+	return NULL;
+}
+
 static int find_arch(struct model *m, struct fault *f)
 {
 	struct config *c = m->files.config;
@@ -103,9 +111,7 @@ static int find_arch(struct model *m, struct fault *f)
 	rc = config_status(c, f);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < sizeof ARCHES / sizeof *ARCHES; i++)
-		if (names(ARCHES[i]->model_types, type))
-			m->arch = ARCHES[i];
+	m->arch = arch_find(type);
 	m->architecture = xstrdup(type);
 	if (!m->arch)
 		return fault_set(f, ERR_MODEL_LOAD,
