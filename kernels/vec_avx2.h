@@ -159,6 +159,36 @@ static inline void v_store_bf16_n(void *p, v16 v, size_t n)
 	v_store_halves(p, _mm256_permute4x64_epi64(h, 0xd8), n);
 }
 
+#define V_PARTS 2
+typedef __m256 v_part;
+
+static inline v_part v_part_f32(const void *p, size_t part)
+{
+	return _mm256_loadu_ps((const float *)p + 8 * part);
+}
+
+static inline v_part v_part_bf16(const void *p, size_t part)
+{
+	return v_widen_bf16(_mm_loadu_si128((const __m128i *)p + part));
+}
+
+static inline v_part v_part_f16(const void *p, size_t part)
+{
+	return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p + part));
+}
+
+/* x stays in a register: gcc would rather load it again for each output, and loads are what
+ * a tile of 16 registers is short of. */
+#define v_keep(x) __asm__("" : "+x"(x))
+
+static inline void v_part_fma(v16 *acc, v_part x, v_part w, size_t part)
+{
+	if (part == 0)
+		acc->a = _mm256_fmadd_ps(x, w, acc->a);
+	else
+		acc->b = _mm256_fmadd_ps(x, w, acc->b);
+}
+
 static inline v16 v_fma(v16 a, v16 b, v16 c)
 {
 	return (v16) { _mm256_fmadd_ps(a.a, b.a, c.a), _mm256_fmadd_ps(a.b, b.b, c.b) };

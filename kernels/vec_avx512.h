@@ -94,6 +94,35 @@ static inline void v_store_bf16_n(void *p, v16 v, size_t n)
 	_mm256_mask_storeu_epi16(p, v_first(n), _mm512_cvtepi32_epi16(r));
 }
 
+/* A register's worth of the sixteen lanes, V_PARTS in all: product tiles take one part after
+ * the other, so that few registers hold x and weights and most hold sums. */
+#define V_PARTS 1
+typedef __m512 v_part;
+
+static inline v_part v_part_f32(const void *p, size_t part)
+{
+	return _mm512_loadu_ps((const float *)p + 16 * part);
+}
+
+static inline v_part v_part_bf16(const void *p, size_t part)
+{
+	return v_load_bf16((const uint16_t *)p + 16 * part);
+}
+
+static inline v_part v_part_f16(const void *p, size_t part)
+{
+	return v_load_f16((const uint16_t *)p + 16 * part);
+}
+
+#define v_keep(x) ((void)0) /* registers are plenty; see vec_avx2.h */
+
+/* The part's lanes of acc += x * w. */
+static inline void v_part_fma(v16 *acc, v_part x, v_part w, size_t part)
+{
+	(void)part;
+	*acc = _mm512_fmadd_ps(x, w, *acc);
+}
+
 static inline v16 v_fma(v16 a, v16 b, v16 c)
 {
 	return _mm512_fmadd_ps(a, b, c);

@@ -41,25 +41,47 @@ ALWAYS v16 v_load_as_n(enum dtype type, const void *p, size_t n)
 struct tile {
 	const struct mul *m;
 	size_t r, o;
-	int n_rows, n_outs;
+	size_t n_rows, n_outs;
 	enum dtype type;
 };
 
-/* One step of sixteen elements at i, `n` of them inside. */
-ALWAYS void tile_step(const struct tile *t, v16 acc[TILE_ROWS][MOST_OUTS], size_t i, size_t n)
+ALWAYS v_part v_part_as(enum dtype type, const void *p, size_t part)
+{
+	if (type == DTYPE_F16)
+		return v_part_f16(p, part);
+	return type == DTYPE_BF16 ? v_part_bf16(p, part) : v_part_f32(p, part);
+}
+
+/* One step of sixteen elements at i. */
+ALWAYS void tile_step(const struct tile *t, v16 acc[TILE_ROWS][MOST_OUTS], size_t i)
 {
 	const struct mul *m = t->m;
 	const char *base = (const char *)m->w + t->o * m->w_stride + i * v_bytes(t->type);
-	v16 w[MOST_OUTS];
+	v_part w[MOST_OUTS];
 
-	for (int o = 0; o < t->n_outs; o++)
-		w[o] = n == 16 ? v_load_as(t->type, base + (size_t)o * m->w_stride)
-			       : v_load_as_n(t->type, base + (size_t)o * m->w_stride, n);
-	for (int r = 0; r < t->n_rows; r++) {
-		const float *p = m->x + (t->r + (size_t)r) * m->x_stride + i;
-		v16 x = n == 16 ? v_load(p) : v_load_n(p, n);
-		for (int o = 0; o < t->n_outs; o++)
-			acc[r][o] = v_fma(x, w[o], acc[r][o]);
+	for (size_t part = 0; part < V_PARTS; part++) {
+		for (size_t o = 0; o < t->n_outs; o++)
+			w[o] = v_part_as(t->type, base + o * m->w_stride, part);
+		for (size_t r = 0; r < t->n_rows; r++) {
+			v_part x = v_part_f32(m->x + (t->r + r) * m->x_stride + i, part);
+			v_keep(x);
+			for (size_t o = 0; o < t->n_outs; o++)
+				v_part_fma(&acc[r][o], x, w[o], part);
+		}
+	}
+}
+
+/* The last n < 16 elements at i, padded with zeros. */
+ALWAYS void tile_tail(const struct tile *t, v16 acc[TILE_ROWS][MOST_OUTS], size_t i, size_t n)
+{
+	const struct mul *m = t->m;
+	const char *base = (const char *)m->w + t->o * m->w_stride + i * v_bytes(t->type);
+
+	for (size_t o = 0; o < t->n_outs; o++) {
+		v16 w = v_load_as_n(t->type, base + o * m->w_stride, n);
+		for (size_t r = 0; r < t->n_rows; r++)
+			acc[r][o] = v_fma(
+				v_load_n(m->x + (t->r + r) * m->x_stride + i, n), w, acc[r][o]);
 	}
 }
 
@@ -69,16 +91,16 @@ ALWAYS void tile_run(const struct tile *t)
 	v16 acc[TILE_ROWS][MOST_OUTS];
 	size_t i = 0;
 
-	for (int r = 0; r < t->n_rows; r++)
-		for (int o = 0; o < t->n_outs; o++)
+	for (size_t r = 0; r < t->n_rows; r++)
+		for (size_t o = 0; o < t->n_outs; o++)
 			acc[r][o] = v_set(0);
 	for (; i + 16 <= m->n_in; i += 16)
-		tile_step(t, acc, i, 16);
+		tile_step(t, acc, i);
 	if (i < m->n_in)
-		tile_step(t, acc, i, m->n_in - i);
-	for (int r = 0; r < t->n_rows; r++) {
-		float *out = m->out + (t->r + (size_t)r) * m->out_stride + t->o;
-		int o = 0;
+		tile_tail(t, acc, i, m->n_in - i);
+	for (size_t r = 0; r < t->n_rows; r++) {
+		float *out = m->out + (t->r + r) * m->out_stride + t->o;
+		size_t o = 0;
 		for (; o + 4 <= t->n_outs; o += 4)
 			v_sum4(out + o, &acc[r][o]);
 		for (; o < t->n_outs; o++)

@@ -135,6 +135,31 @@ static inline void v_store_bf16_n(void *p, v16 v, size_t n)
 	memcpy(p, h, n * sizeof *h);
 }
 
+#define V_PARTS 4
+typedef float32x4_t v_part;
+
+static inline v_part v_part_f32(const void *p, size_t part)
+{
+	return vld1q_f32((const float *)p + 4 * part);
+}
+
+static inline v_part v_part_bf16(const void *p, size_t part)
+{
+	return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16((const uint16_t *)p + 4 * part), 16));
+}
+
+static inline v_part v_part_f16(const void *p, size_t part)
+{
+	return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16((const uint16_t *)p + 4 * part)));
+}
+
+#define v_keep(x) ((void)0) /* registers are plenty; see vec_avx2.h */
+
+static inline void v_part_fma(v16 *acc, v_part x, v_part w, size_t part)
+{
+	acc->v[part] = vfmaq_f32(acc->v[part], x, w);
+}
+
 static inline v16 v_fma(v16 a, v16 b, v16 c)
 {
 	V_EACH(c, vfmaq_f32(c.v[e], a.v[e], b.v[e]));
