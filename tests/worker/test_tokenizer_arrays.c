@@ -16,13 +16,13 @@ struct arrays {
 	struct tok_arrays a;
 };
 
-static struct json_span file_model(struct arrays *x, const char *name)
+static struct json_span file_model(struct arrays *x, const char *folder, const char *name)
 {
-	char *path = xasprintf(SHARED "/%s/tokenizer.json", name);
+	char *path = xasprintf("%s/%s/tokenizer.json", folder, name);
 	tok_cases_read(path, &x->json);
-	free(path);
 	if (x->json.n_bytes == 0)
-		cr_skip_test(SHARED " is not there");
+		cr_skip_test("%s is not there", path);
+	free(path);
 	cr_assert_eq(json_scan_vocab(x->json.data, x->json.n_bytes, NULL), 0);
 	return json_find(json_whole(x->json.data, x->json.n_bytes), "model");
 }
@@ -64,6 +64,14 @@ static void fill_merges(struct arrays *x, struct json_span model)
 		if (x->a.n_merges == cap) {
 			cap = cap ? 2 * cap : 1024;
 			x->merges = xreallocarray(x->merges, cap, sizeof *x->merges);
+		}
+		struct json_cursor pair = json_iterate(v);
+		struct json_span left, right;
+		if (json_kind(v) == '[' && json_next_element(&pair, &left) &&
+			json_next_element(&pair, &right)) {
+			json_get_str(left, &text);
+			buf_addc(&text, ' ');
+			v = right;
 		}
 		cr_assert(json_get_str(v, &text));
 		size_t n = text.n_bytes;
@@ -126,7 +134,7 @@ static void check_byte_level(const char *name, const char *pre, const char *cons
 	struct arrays x = { 0 };
 	struct tokenizer *whole, *t;
 	struct fault f = { 0 };
-	struct json_span model = file_model(&x, name);
+	struct json_span model = file_model(&x, SHARED, name);
 	cr_assert_eq(tokenizer_open_json(x.json.data, x.json.n_bytes, NULL, 0, name, &whole, &f), 0,
 		"%s", f.text);
 	fill_pieces(&x, whole);
@@ -152,12 +160,13 @@ Test(tokenizer_arrays, cut_as_gpt_2_says)
 	check_byte_level("gpt2", "gpt-2", nothing);
 }
 
-/* The GGUF form has no NFC; these strings are not in it. Three added tokens of the file are
+/* The GGUF form has no NFC; these strings are not in it. llama.cpp takes the piece "</s>" for a
+ * control token. Three added tokens of the file are
  * not control tokens and would need the type of user-defined ones. */
 Test(tokenizer_arrays, cut_as_qwen2_says)
 {
-	static const char *const except[] = { "\xcc\x81", "\xcc\x80", "\xcc\x88", "\xcc\x8a",
-		"\xe1\x84", "\xe2\x84\xab", "\xe2\x84\xa6", "\xe2\x84\xaa", NULL };
+	static const char *const except[] = { "</s>", "\xcc\x81", "\xcc\x80", "\xcc\x88",
+		"\xcc\x8a", "\xe1\x84", "\xe2\x84\xab", "\xe2\x84\xa6", "\xe2\x84\xaa", NULL };
 	check_byte_level("qwen2.5", "qwen2", except);
 }
 
@@ -180,7 +189,7 @@ Test(tokenizer_arrays, merge_by_score_as_llama_2_does)
 	struct arrays x = { 0 };
 	struct tokenizer *whole, *t;
 	struct fault f = { 0 };
-	struct json_span model = file_model(&x, "phi3-llama2");
+	struct json_span model = file_model(&x, SHARED, "phi3-llama2");
 	cr_assert_eq(tokenizer_open_json(x.json.data, x.json.n_bytes, NULL, 0, "x", &whole, &f), 0);
 	fill_pieces(&x, whole);
 	fill_merges(&x, model);
@@ -224,7 +233,7 @@ Test(tokenizer_arrays, find_the_likeliest_cut_as_t5_does)
 	struct arrays x = { 0 };
 	struct tokenizer *whole, *t;
 	struct fault f = { 0 };
-	struct json_span model = file_model(&x, "t5-unigram");
+	struct json_span model = file_model(&x, SHARED, "t5-unigram");
 	cr_assert_eq(tokenizer_open_json(x.json.data, x.json.n_bytes, NULL, 0, "x", &whole, &f), 0);
 	fill_pieces(&x, whole);
 	fill_scores(&x, model);
@@ -233,6 +242,65 @@ Test(tokenizer_arrays, find_the_likeliest_cut_as_t5_does)
 	cr_assert_eq(tokenizer_open_arrays(&x.a, "x", &t, &f), 0, "%s", f.text);
 	cr_expect_gt(check_ids(t, "t5-unigram", except), 150);
 	tokenizer_free(t);
+	tokenizer_free(whole);
+	arrays_release(&x);
+}
+
+/* Against llama.cpp's own ids. */
+static void check_pre(
+	struct arrays *x, const char *pre, struct json_span strings, struct json_span ids)
+{
+	struct json_cursor texts = json_iterate(strings), answers = json_iterate(ids);
+	struct json_span text, answer, v;
+	struct tokenizer *t;
+	struct fault f = { 0 };
+	x->a.pre = pre;
+	cr_assert_eq(tokenizer_open_arrays(&x->a, pre, &t, &f), 0, "%s", f.text);
+	for (int k = 0; json_next_element(&texts, &text) && json_next_element(&answers, &answer);
+		k++) {
+		struct buf s = BUF_INIT;
+		struct tok_ids got = { 0 };
+		struct json_cursor want = json_iterate(answer);
+		int64_t id;
+		size_t n = 0;
+		json_get_str(text, &s);
+		tokenizer_encode(t, s.data, s.n_bytes, 0, &got, &f);
+		for (; json_next_element(&want, &v) && json_get_int(v, &id); n++)
+			cr_expect(
+				n < got.n && got.ids[n] == id, "%s, text %d, token %zu", pre, k, n);
+		cr_expect_eq(n, got.n, "%s, text %d", pre, k);
+		tok_ids_release(&got);
+		buf_release(&s);
+	}
+	tokenizer_free(t);
+}
+
+Test(tokenizer_arrays, cut_as_llama_cpp_does_for_every_pre_tokenizer)
+{
+	struct arrays x = { 0 };
+	struct buf text = BUF_INIT;
+	struct tokenizer *whole;
+	struct json_span group, name;
+	struct json_span model = file_model(&x, "tests/data/tokenizers", "gpt4o-like");
+	size_t n = 0;
+	cr_assert_eq(
+		tokenizer_open_json(x.json.data, x.json.n_bytes, NULL, 0, "x", &whole, NULL), 0);
+	fill_pieces(&x, whole);
+	fill_merges(&x, model);
+	x.a.model = "gpt2";
+	tok_cases_read("tests/data/tokenizers/llama-cpp-pre.json", &text);
+	cr_assert_eq(json_scan(text.data, text.n_bytes, NULL), 0);
+	struct json_span file = json_whole(text.data, text.n_bytes);
+	struct json_cursor groups = json_iterate(json_find(file, "pre"));
+	while (json_next_element(&groups, &group)) {
+		struct json_cursor names = json_iterate(json_find(group, "names"));
+		for (char pre[64]; json_next_element(&names, &name); n++) {
+			cr_assert(json_copy_str(name, pre, sizeof pre));
+			check_pre(&x, pre, json_find(file, "strings"), json_find(group, "ids"));
+		}
+	}
+	cr_expect_geq(n, 30);
+	buf_release(&text);
 	tokenizer_free(whole);
 	arrays_release(&x);
 }

@@ -203,7 +203,9 @@ static int build_bert(struct tokenizer *t, struct source *s)
 	if (err == 0 && !tok_wordpiece_finish(m))
 		err = fault_set(s->f, ERR_TOKENIZER, "%s: the vocabulary is too large", s->where);
 	if (err == 0)
-		err = add_norm(t, "{\"type\":\"BertNormalizer\"}", s->f);
+		tok_norms_add_base_letters(&t->norms);
+	if (err == 0)
+		err = add_norm(t, "{\"type\":\"BertNormalizer\",\"strip_accents\":false}", s->f);
 	if (err == 0)
 		err = add_pretok(t, "{\"type\":\"BertPreTokenizer\"}", s->f);
 	if (err == 0)

@@ -378,6 +378,34 @@ static int apply_sentencepiece(
 	return 0;
 }
 
+/* llama.cpp's way with accents: each character becomes the first of its decomposition, and
+ * marks go. */
+static int apply_base_letters(
+	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
+{
+	struct buf parts = BUF_INIT;
+	(void)n;
+	(void)w;
+	for (size_t at = 0; at < in.n;) {
+		size_t start = at, first = 0;
+		uni_next(in.s, in.n, &at);
+		buf_clear(&parts);
+		tok_unorm(UNORM_NFD, in.s + start, at - start, &parts);
+		uint32_t cp = parts.n_bytes ? uni_next(parts.data, parts.n_bytes, &first) : 0;
+		if (first > 0 && !uni_is_mark(cp))
+			add_char(out, cp);
+	}
+	buf_release(&parts);
+	return 0;
+}
+
+void tok_norms_add_base_letters(struct tok_norms *c)
+{
+	static const struct norm_kind kind = { "BaseLetters", "", NULL, apply_base_letters };
+	c->stages = xreallocarray(c->stages, c->n + 1, sizeof *c->stages);
+	c->stages[c->n++] = (struct tok_norm) { .kind = &kind };
+}
+
 int tok_norms_add_sentencepiece(struct tok_norms *c, struct tok_spnorm *norm_taken)
 {
 	static const struct norm_kind kind = { "SentencePiece", "", NULL, apply_sentencepiece };

@@ -94,7 +94,7 @@ static const struct tok_pre rows[] = {
 		.patterns = { "\\p{N}{1,3}", CJK, DEEPSEEK3 } },
 	{ .names = "tekken", .patterns = { TEKKEN }, .ignore_merges = true, .add_bos = true },
 	{ .names = "gpt-4o llama4 kanana2 talkie minimax-m2", .patterns = { GPT4O } },
-	{ .names = "tiny_aya cohere2moe", .patterns = { "\\d{1,3}(?=(?:\\d{3})*\\b)", AYA } },
+	{ .names = "tiny_aya cohere2moe", .patterns = { "[0-9]{1,3}(?=(?:[0-9]{3})*\\b)", AYA } },
 	{ .names = "youtu", .patterns = { YOUTU_ASIA, YOUTU }, .ignore_merges = true },
 	{ .names = "poro-chat bloom gpt3-finnish", .patterns = { " ?[^(\\s|.,!?…。，、।۔،)]+" } },
 	{ .names = "viking", .patterns = { " ?[^(\\s|.,!?…。，、।۔،)]+", "\\p{N}" } },
@@ -102,7 +102,7 @@ static const struct tok_pre rows[] = {
 		.patterns = { "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
 			"([\\t\\n]|    |  )", "\\p{N}", "[\\p{P}!-/:-@\\[-`{-~]", GPT2 },
 		.add_bos = true },
-	{ .names = "superbpe", .patterns = { "\\p{N}+", "(?=(\\d{3})+(?!\\d))" } },
+	{ .names = "superbpe", .patterns = { "\\p{N}+", "(?=([0-9]{3})+(?![0-9]))" } },
 	{ .names = "bailingmoe bailingmoe2 llada-moe",
 		.patterns = { "'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|" LETTERS "|\\p{N}|" MARKS
 			      "|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+" } },

@@ -178,12 +178,19 @@ int tok_scores_make_unigram(
 
 /* -- tokens that are cut out of the text ---------------------------------------------------- */
 
-/* Ends of turns that some converters left as normal pieces; generation must stop at them. */
-static bool ends_turn(struct tok_text p)
+/* Ends of turns and marks for filling in that some converters left as other types: llama.cpp
+ * takes them for control tokens by their names, and so must we to give its ids. */
+static bool is_control_name(struct tok_text p)
 {
 	static const char *const names[] = { "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>",
-		"<|call|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>", "<EOT>",
-		"<|end_of_text|>", "<end_of_utterance>", "<｜end▁of▁sentence｜>" };
+		"<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>", "</s>",
+		"<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>",
+		"<end_of_utterance>", "<｜end▁of▁sentence｜>", "<|fim_prefix|>", "<|fim_suffix|>",
+		"<|fim_middle|>", "<|fim_pad|>", "<|fim_repo|>", "<|repo_name|>", "<|file_sep|>",
+		"<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<fim_pad>", "<fim-prefix>",
+		"<fim-suffix>", "<fim-middle>", "<fim-pad>", "<fim-repo>", "<reponame>", "<PRE>",
+		"<SUF>", "<MID>", "<PAD>", "<REPO>", "▁<PRE>", "▁<SUF>", "▁<MID>",
+		"<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>" };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (strlen(names[i]) == p.n && memcmp(names[i], p.s, p.n) == 0)
 			return true;
@@ -196,7 +203,7 @@ void tok_scores_add_tokens(
 	for (size_t id = 0; id < a->n_pieces; id++) {
 		int32_t type = type_of(a, id);
 		struct tok_text p = a->pieces[id];
-		bool is_control = type == TOK_CONTROL || type == TOK_UNKNOWN || ends_turn(p);
+		bool is_control = type == TOK_CONTROL || type == TOK_UNKNOWN || is_control_name(p);
 		if (p.n == 0 || p.n > 1024 ||
 			(!is_control && (type != TOK_USER_DEFINED || !cut_user)))
 			continue;

@@ -70,6 +70,8 @@ struct tok_norms {
 	size_t n;
 };
 int tok_norms_read(struct tok_norms *c, const struct tok_field *x);
+/* Letters without their accents, as llama.cpp strips them. */
+void tok_norms_add_base_letters(struct tok_norms *c);
 /* SentencePiece's own normalizer, which no tokenizer.json names. */
 int tok_norms_add_sentencepiece(struct tok_norms *c, struct tok_spnorm *norm_taken);
 void tok_norms_release(struct tok_norms *c);
