@@ -12,7 +12,6 @@
 
 #define GGUF_HEAD_BYTES 256
 #define GGUF_STRING     8
-#define PARTS_MAX       99999
 
 /* Bytes of a regular file; false if it is none. */
 static bool file_bytes(const char *path, uint64_t *n_bytes)
@@ -98,15 +97,27 @@ struct part {
 	int n_stem; /* of the path, before "-00001-of-00002.gguf" */
 };
 
+/* Five digits at `at`, as a number. */
+static bool five_digits(const char *at, unsigned *out)
+{
+	*out = 0;
+	for (size_t i = 0; i < 5; i++) {
+		if (at[i] < '0' || at[i] > '9')
+			return false;
+		*out = *out * 10 + (unsigned)(at[i] - '0');
+	}
+	return true;
+}
+
 static bool is_part(const char *path, struct part *out)
 {
 	const size_t n = strlen(path), n_suffix = strlen("-00001-of-00001.gguf");
-	int end = 0;
-	if (n <= n_suffix || sscanf(path + n - n_suffix, "-%5u-of-%5u.gguf%n", &out->number,
-				     &out->count, &end) != 2)
+	if (n <= n_suffix)
 		return false;
+	const char *suffix = path + n - n_suffix;
 	out->n_stem = (int)(n - n_suffix);
-	return (size_t)end == n_suffix && out->count <= PARTS_MAX;
+	return suffix[0] == '-' && five_digits(suffix + 1, &out->number) &&
+	       strncmp(suffix + 6, "-of-", 4) == 0 && five_digits(suffix + 10, &out->count);
 }
 
 static uint64_t part_bytes(const char *path, const struct part *p)

@@ -93,16 +93,14 @@ static void take_entry(struct walk *w, const struct place *p, const char *name)
 	char *path = xasprintf("%s/%s", p->path, name), *id = xasprintf("%s%s", p->prefix, name);
 	struct stat own, target;
 	struct glance g;
-	if (lstat(path, &own) != 0 || stat(path, &target) != 0)
-		;
-	else if (S_ISREG(target.st_mode) && glance_file(path, &g))
-		tell(w, id, path, &g);
-	else if (S_ISDIR(target.st_mode) && p->hub && is_repo(name))
+	const bool is_there = lstat(path, &own) == 0 && stat(path, &target) == 0;
+	const bool is_folder = is_there && S_ISDIR(target.st_mode);
+	if (is_folder && p->hub && is_repo(name))
 		take_repo(w, p, name);
-	else if (S_ISDIR(target.st_mode) && glance_folder(path, &g))
+	else if (is_folder ? glance_folder(path, &g) : is_there && glance_file(path, &g))
 		tell(w, id, path, &g);
 	/* Links to folders are not gone into: so there are no loops. */
-	else if (S_ISDIR(own.st_mode))
+	else if (is_folder && S_ISDIR(own.st_mode))
 		take_subfolder(w, p, path, id);
 	free(id);
 	free(path);

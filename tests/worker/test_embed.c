@@ -1,5 +1,7 @@
 #include "protocol/mem.h"
 #include "tests/worker/desk.h"
+#include "tests/worker/model_fixture.h"
+#include "tests/worker/sparse_model.h"
 #include "worker/embed.h"
 #include "worker/model/mapped_file.h"
 #include <criterion/criterion.h>
@@ -265,4 +267,52 @@ Test(embed, what_cannot_be_honoured_is_refused_with_its_place)
 	const char *a = desk_ask(d, "\"x\"", "embed", "{\"model_id\":\"no\",\"input\":\"a\"}");
 	cr_assert(desk_is(a, "error.code", "-32005"), "%s", a);
 	desk_free(d);
+}
+
+/* A model of zeros whose vectors have 1024 numbers. */
+static char *put_wide_model(void)
+{
+	static const char *const SQUARES[] = { "q", "k", "v", "o" };
+	static const char layer[] = "model.layers.0.";
+	struct sparse_model m = { BUF_INIT, 0 };
+	char *folder = fixture_with_tokenizer(DESK_MODEL), name[80];
+	sparse_put(folder, "config.json",
+		"{\"model_type\":\"llama\",\"hidden_size\":1024,\"num_hidden_layers\":1,"
+		"\"num_attention_heads\":8,\"intermediate_size\":64,\"vocab_size\":4096,"
+		"\"max_position_embeddings\":64,\"tie_word_embeddings\":true}");
+	sparse_add(&m, "model.embed_tokens.weight", 4096, 1024);
+	sparse_add(&m, "model.norm.weight", 0, 1024);
+	for (size_t i = 0; i < 4; i++) {
+		snprintf(name, sizeof name, "%sself_attn.%s_proj.weight", layer, SQUARES[i]);
+		sparse_add(&m, name, 1024, 1024);
+	}
+	sparse_add(&m, "model.layers.0.input_layernorm.weight", 0, 1024);
+	sparse_add(&m, "model.layers.0.post_attention_layernorm.weight", 0, 1024);
+	sparse_add(&m, "model.layers.0.mlp.gate_proj.weight", 64, 1024);
+	sparse_add(&m, "model.layers.0.mlp.up_proj.weight", 64, 1024);
+	sparse_add(&m, "model.layers.0.mlp.down_proj.weight", 1024, 64);
+	sparse_write(&m, folder);
+	return folder;
+}
+
+Test(embed, vectors_that_do_not_fit_in_a_frame_are_refused_before_any_is_computed)
+{
+	struct desk *d = desk_new();
+	char *folder = put_wide_model();
+	char *params = xasprintf("{\"model_id\":\"m\",\"local_path\":\"%s\"}", folder);
+	const char *loaded_one = desk_ask(d, "1", "load_model", params);
+	cr_assert(strstr(loaded_one, "\"ready\""), "%s", loaded_one);
+	struct buf texts = BUF_INIT;
+	for (int i = 0; i < 508; i++)
+		buf_adds(&texts, i ? ",\"a\"" : "\"a\"");
+	const char *most = ask(d, 2, buf_cstr(&texts), "");
+	cr_assert(desk_is(most, "result.usage.prompt_tokens", "1016"), "%.200s", most);
+	buf_adds(&texts, ",\"a\"");
+	const char *more = ask(d, 3, buf_cstr(&texts), "");
+	cr_assert(desk_is(more, "error.code", "-32602"), "%.200s", more);
+	cr_assert(desk_is(more, "error.data.max", "508") && strstr(more, "at most 508 texts"));
+	buf_release(&texts);
+	free(params);
+	desk_free(d);
+	fixture_unlink(folder);
 }

@@ -1,10 +1,10 @@
 #include "protocol/json_scan.h"
 #include "protocol/mem.h"
 #include "tests/worker/model_fixture.h"
+#include "tests/worker/sparse_model.h"
 #include "worker/inspect.h"
 #include "worker/model/census.h"
 #include <criterion/criterion.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,26 +124,17 @@ Test(inspect, quantized_models_count_their_numbers_not_their_words)
 	}
 }
 
-static void put(const char *folder, const char *name, const char *text)
-{
-	char *path = xasprintf("%s/%s", folder, name);
-	unlink(path); /* it may be a link into the tree */
-	FILE *to = fopen(path, "w");
-	cr_assert(to && fputs(text, to) >= 0 && fclose(to) == 0);
-	free(path);
-}
-
 Test(inspect, what_is_wrong_is_named_and_what_was_found_is_shown_all_the_same)
 {
 	char *folder = fixture_with_tokenizer(NOVEL);
 	struct buf out = BUF_INIT;
-	put(folder, "config.json", "{\"model_type\":\"mamba\",\"hidden_size\":256}");
+	sparse_put(folder, "config.json", "{\"model_type\":\"mamba\",\"hidden_size\":256}");
 	cr_assert_not(report(folder, &out));
 	cr_assert(says(&out, "\"loads\":false") && says(&out, "mamba"));
 	cr_assert(says(&out, "\"format\":\"safetensors\"") && says(&out, "\"tokenizer\":{"));
 	cr_assert_eq(number(&out, "parameter_count"), 6951168);
 	buf_clear(&out);
-	put(folder, "model.safetensors", "not one");
+	sparse_put(folder, "model.safetensors", "not one");
 	cr_assert_not(report(folder, &out));
 	cr_assert(says(&out, "model.safetensors"), "%s", buf_cstr(&out));
 	buf_clear(&out);
@@ -156,20 +147,9 @@ Test(inspect, what_is_wrong_is_named_and_what_was_found_is_shown_all_the_same)
 /* -- a model larger than any memory, of which only the header is there --------------------- */
 
 #define LAYERS 24
-#define DIM    8192
+#define DIM    ((size_t)8192)
 
-static void add_tensor(struct buf *json, uint64_t *at, const char *name, size_t rows, size_t n)
-{
-	uint64_t end = *at + 2 * (uint64_t)(rows ? rows : 1) * n;
-	buf_addf(json, ",\"%s\":{\"dtype\":\"F16\",\"shape\":[", name);
-	if (rows)
-		buf_addf(json, "%zu,", rows);
-	buf_addf(json, "%zu],\"data_offsets\":[%llu,%llu]}", n, (unsigned long long)*at,
-		(unsigned long long)end);
-	*at = end;
-}
-
-static void add_layer(struct buf *json, uint64_t *at, size_t layer)
+static void add_layer(struct sparse_model *m, size_t layer)
 {
 	static const struct {
 		const char *name;
@@ -180,39 +160,26 @@ static void add_layer(struct buf *json, uint64_t *at, size_t layer)
 	for (size_t i = 0; i < sizeof MATRICES / sizeof *MATRICES; i++) {
 		char *name = xasprintf("transformer.h.%zu.%s", layer, MATRICES[i].name);
 		char *weight = xasprintf("%s.weight", name), *bias = xasprintf("%s.bias", name);
-		add_tensor(json, at, weight, MATRICES[i].n_in, MATRICES[i].n_out);
-		add_tensor(json, at, bias, 0, MATRICES[i].n_out);
+		sparse_add(m, weight, MATRICES[i].n_in, MATRICES[i].n_out);
+		sparse_add(m, bias, 0, MATRICES[i].n_out);
 		free(bias);
 		free(weight);
 		free(name);
 	}
 }
 
-/* A sparse file: its holes read as zeros, if anyone read them. Bytes of tensors. */
+/* Bytes of its tensors. */
 static uint64_t put_giant(const char *folder)
 {
-	char *path = xasprintf("%s/model.safetensors", folder);
-	struct buf json = BUF_INIT;
-	uint64_t at = 0, n;
-	buf_adds(&json, "{\"__metadata__\":{}");
-	add_tensor(&json, &at, "transformer.wte.weight", 4096, DIM);
-	add_tensor(&json, &at, "transformer.wpe.weight", 1024, DIM);
-	add_tensor(&json, &at, "transformer.ln_f.weight", 0, DIM);
-	add_tensor(&json, &at, "transformer.ln_f.bias", 0, DIM);
+	struct sparse_model m = { BUF_INIT, 0 };
+	sparse_add(&m, "transformer.wte.weight", 4096, DIM);
+	sparse_add(&m, "transformer.wpe.weight", 1024, DIM);
+	sparse_add(&m, "transformer.ln_f.weight", 0, DIM);
+	sparse_add(&m, "transformer.ln_f.bias", 0, DIM);
 	for (size_t i = 0; i < LAYERS; i++)
-		add_layer(&json, &at, i);
-	buf_addc(&json, '}');
-	n = json.n_bytes;
-	unlink(path);
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
-	cr_assert_geq(fd, 0);
-	cr_assert_eq(write(fd, &n, sizeof n), (ssize_t)sizeof n);
-	cr_assert_eq(write(fd, json.data, n), (ssize_t)n);
-	cr_assert_eq(ftruncate(fd, (off_t)(sizeof n + n + at)), 0);
-	close(fd);
-	buf_release(&json);
-	free(path);
-	return at;
+		add_layer(&m, i);
+	sparse_write(&m, folder);
+	return m.n_bytes;
 }
 
 /* GPT-2 because its matrices are stored turned round: loading it copies all of them. */
@@ -220,7 +187,7 @@ Test(inspect, a_model_of_forty_gigabytes_is_told_from_its_header)
 {
 	char *folder = fixture_with_tokenizer(NOVEL);
 	struct buf out = BUF_INIT;
-	put(folder, "config.json",
+	sparse_put(folder, "config.json",
 		"{\"model_type\":\"gpt2\",\"n_embd\":8192,\"n_layer\":24,\"n_head\":64,"
 		"\"n_positions\":1024,\"vocab_size\":4096}");
 	uint64_t n_bytes = put_giant(folder);
