@@ -1,6 +1,7 @@
 """Models are found by id below --models, also in a Hugging Face cache; embed answers through both binaries."""
 import os
 import shutil
+import struct
 import tempfile
 import unittest
 
@@ -65,7 +66,31 @@ class Roots(unittest.TestCase):
             self.assertIn(self.root + "/people/nobody", refused.exception.message)
 
 
+def with_pooling(number):
+    """GGUF metadata that says llama.pooling_type, filled up to the alignment of the data after it."""
+    key, note = b"llama.pooling_type", b"general.note"
+    asked = struct.pack("<Q", len(key)) + key + struct.pack("<II", 4, number)
+    head = struct.pack("<Q", len(note)) + note + struct.pack("<I", 8)
+    filler = -(len(asked) + len(head) + 8) % 32
+    return asked + head + struct.pack("<Q", filler) + b"x" * filler
+
+
 class Embed(unittest.TestCase):
+    @unittest.skipUnless(os.path.exists(GGUF), "no GGUF in ../shared")
+    def test_a_gguf_says_how_it_pools(self):
+        with open(GGUF, "rb") as f, tempfile.NamedTemporaryFile(suffix=".gguf") as patched, worker() as host:
+            magic, version, n_tensors, n_keys = struct.unpack("<4sIQQ", f.read(24))
+            patched.write(struct.pack("<4sIQQ", magic, version, n_tensors, n_keys + 2) + with_pooling(1) + f.read())
+            patched.flush()
+            host.load("plain", GGUF)
+            host.load("asks", patched.name)
+            plain = host.call("embed", model_id="plain", input="the house")
+            mean = host.call("embed", model_id="plain", input="the house", pooling="mean")
+            asks = host.call("embed", model_id="asks", input="the house")
+            self.assertEqual([plain["pooling"], asks["pooling"]], ["last", "mean"])
+            self.assertEqual(asks, mean)
+            self.assertNotEqual(asks["data"], plain["data"])
+
     def test_the_controller_and_a_worker_alone_give_the_same_vectors(self):
         texts = ["It was a cold evening in November", "", "the house " * 150]
         answers = []
