@@ -176,6 +176,8 @@ $(addprefix $B/bin/,$(FUZZERS)): $B/bin/%: $B/tests/fuzz/%.o $(WORKER) $(KERNELS
 
 $B/bin/bench_kernels: $B/bench/bench_kernels.o $(KERNELS)
 $B/bin/bench_kernels: LIBS := $(LIBS_KERNELS)
+$B/bin/bench_tokenizer: $B/bench/bench_tokenizer.o $(WORKER) $(KERNELS) $(PROTOCOL)
+$B/bin/bench_tokenizer: LIBS := $(LIBS_WORKER)
 bench-kernels: $B/bin/bench_kernels ## every kernel on every instruction set, against plain C
 	$<
 
