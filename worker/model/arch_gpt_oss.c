@@ -87,7 +87,7 @@ static void bind_mxfp4(struct decoder *d, struct weights *w, size_t i)
 	}
 }
 
-/* As llama.cpp and mlx-lm stack them: gate, up and down apart, a row per output, biases beside them. */
+/* As llama.cpp and mlx-lm stack them: gate, up and down apart, a row per output, with biases. */
 static void bind_stacked(struct decoder *d, struct weights *w, size_t i)
 {
 	static const char *const names[] = { "gate_proj", "up_proj", "down_proj" };

@@ -93,6 +93,7 @@ static void run_task(void *arg, size_t task, size_t thread)
 		.sinks = j->a->sinks ? j->a->sinks + head * n_group : NULL,
 	};
 
+	assert(piece->n_rows > 0);
 	for (size_t i = 0; i < piece->n_rows; i++) {
 		size_t end = (size_t)first[i].pos + 1;
 		float *q = s->acts[ACT_Q] + (piece->begin + i) * s->widths[ACT_Q] +

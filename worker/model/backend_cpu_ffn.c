@@ -46,6 +46,7 @@ static void activate(struct step *s, void *arg, size_t begin, size_t end)
 	const float *gate = gated ? s->gate + begin * width : up;
 	const float *factor = gated ? up : NULL;
 
+	assert(s->hidden && s->gate);
 	switch (w->activation) {
 	case ACTIVATION_SILU: s->k.silu(up, gate, factor, n); break;
 	case ACTIVATION_GELU_TANH: s->k.gelu_tanh(up, gate, factor, n); break;
