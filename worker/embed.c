@@ -7,12 +7,18 @@
 #include "worker/params.h"
 #include "worker/text/tokenizer.h"
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* Tokens of one call that the engine holds at a time, or one text: so a request that comes
+ * during a long list waits for a few steps, not for the list. */
+#define TOKENS_AHEAD ((size_t)4 * ENGINE_CHUNK_ROWS)
 
 struct embed_text {
 	struct embed_call *owner;
 	struct job *job; /* until it is submitted */
+	size_t n_tokens;
 	uint64_t key;
 };
 
@@ -26,13 +32,16 @@ struct embed_call {
 	struct model_ref *model;
 	double arrived;
 	enum pooling pooling;
-	bool normalize, submitted, cancelled, silent;
+	bool normalize, submitted, silent;
 	struct embed_text *texts; /* [n_texts] */
 	size_t n_texts, dim, n_tokens;
-	struct fault fault; /* of building, and then the first of a text; compute thread */
-	/* by the sink: */
-	size_t n_left;
-	float *vectors; /* [n_texts][dim] */
+	float *vectors; /* [n_texts][dim], by the sink */
+
+	pthread_mutex_t lock; /* what both threads touch: */
+	size_t next;          /* text to be submitted */
+	size_t n_running, n_tokens_running;
+	bool cancelled;
+	struct fault fault; /* of building, else the first of a text */
 };
 
 /* -- building the jobs ----------------------------------------------------------------------- */
@@ -90,6 +99,7 @@ static int build_text(struct embed_call *e, size_t i)
 	if (err == 0)
 		err = job_fit(j, &e->fault);
 	e->n_tokens += ids.n;
+	e->texts[i].n_tokens = ids.n;
 	return err == 0 ? 0 : blame_text(e, i, &e->fault);
 }
 
@@ -135,6 +145,42 @@ static void build(struct embed_call *e)
 		err = build_text(e, i);
 }
 
+/* -- to the engine, a few at a time ---------------------------------------------------------- */
+
+/* The next text's job, if there is one and it may go now; else *is_over tells whether none
+ * will follow and none runs. */
+static struct job *take_next(struct embed_call *e, bool *is_over)
+{
+	struct job *j = NULL;
+	pthread_mutex_lock(&e->lock);
+	struct embed_text *t = &e->texts[e->next];
+	const bool no_more = e->cancelled || e->fault.err || e->next == e->n_texts;
+	*is_over = no_more && e->n_running == 0;
+	if (!no_more && (e->n_running == 0 || e->n_tokens_running + t->n_tokens <= TOKENS_AHEAD)) {
+		j = t->job;
+		t->job = NULL;
+		e->next++;
+		e->n_running++;
+		e->n_tokens_running += t->n_tokens;
+	}
+	pthread_mutex_unlock(&e->lock);
+	return j;
+}
+
+/* The I/O thread at first, then the compute thread; neither while e could be freed. True once
+ * everything is over, of which the sink of the last text tells. */
+static bool submit_some(struct embed_call *e)
+{
+	struct job *j;
+	bool is_over;
+	while ((j = take_next(e, &is_over))) {
+		/* It stands behind whoever came while it was kept back here. */
+		j->arrived = clock_now();
+		engine_submit(e->w->engine, j);
+	}
+	return is_over;
+}
+
 /* -- the sink (compute thread) --------------------------------------------------------------- */
 
 static void on_tokens(void *arg, const struct job_token *t, size_t n)
@@ -144,7 +190,7 @@ static void on_tokens(void *arg, const struct job_token *t, size_t n)
 	(void)n; /* a vector comes whole, with done */
 }
 
-static void keep_vector(struct embed_call *e, size_t i, const double *v)
+static void keep_vector(struct embed_call *e, size_t i, const double *v, struct fault *f)
 {
 	double square = 0;
 	for (size_t k = 0; k < e->dim; k++)
@@ -152,10 +198,20 @@ static void keep_vector(struct embed_call *e, size_t i, const double *v)
 	const double scale = e->normalize && square > 0 ? 1 / sqrt(square) : 1;
 	for (size_t k = 0; k < e->dim; k++)
 		e->vectors[i * e->dim + k] = (float)(v[k] * scale);
-	if (!isfinite(square) && !e->fault.err) {
-		fault_set(&e->fault, ERR_GENERATION, "the vector of a text is not finite");
-		blame_text(e, i, &e->fault);
-	}
+	if (isfinite(square))
+		return;
+	fault_set(f, ERR_GENERATION, "the vector of a text is not finite");
+	blame_text(e, i, f);
+}
+
+static void count_done(struct embed_call *e, const struct embed_text *t, const struct fault *f)
+{
+	pthread_mutex_lock(&e->lock);
+	if (f->err && !e->fault.err)
+		e->fault = *f;
+	e->n_running--;
+	e->n_tokens_running -= t->n_tokens;
+	pthread_mutex_unlock(&e->lock);
 }
 
 static void on_done(void *arg, int choice, const struct job_result *r, const char *tail,
@@ -170,16 +226,15 @@ static void on_done(void *arg, int choice, const struct job_result *r, const cha
 	(void)last; /* an embedding has one choice */
 	switch (r->finish) {
 	case FINISH_STOP:
-	case FINISH_LENGTH: keep_vector(e, (size_t)(t - e->texts), r->embedding); break;
+	case FINISH_LENGTH: keep_vector(e, (size_t)(t - e->texts), r->embedding, &f); break;
 	case FINISH_CANCELLED: fault_set(&f, ERR_CANCELLED, "the request was cancelled"); break;
 	case FINISH_TIMEOUT:
 		fault_set(&f, ERR_TIMEOUT, "the texts were not computed within timeout_ms");
 		break;
 	case FINISH_ERROR: break;
 	}
-	if (f.err && !e->fault.err)
-		e->fault = f;
-	if (--e->n_left == 0)
+	count_done(e, t, &f);
+	if (submit_some(e))
 		mailbox_send(&e->w->mail, &e->letter);
 }
 
@@ -225,6 +280,7 @@ static void embed_free(struct embed_call *e)
 		job_free(e->texts[i].job);
 	json_object_put(e->params);
 	model_ref_release(e->model);
+	pthread_mutex_destroy(&e->lock);
 	free(e->vectors);
 	free(e->texts);
 	free(e);
@@ -234,6 +290,8 @@ static void embed_free(struct embed_call *e)
 static void end(struct embed_call *e)
 {
 	struct buf out = BUF_INIT;
+	if (e->cancelled && !e->fault.err)
+		fault_set(&e->fault, ERR_CANCELLED, "the request was cancelled");
 	if (e->silent) {
 		reply_drop(e->reply);
 	} else if (e->fault.err) {
@@ -256,27 +314,19 @@ static void open_end(struct letter *l)
 
 static void admit(struct embed_call *e)
 {
-	if (e->cancelled && !e->fault.err)
-		fault_set(&e->fault, ERR_CANCELLED, "the request was cancelled");
-	if (e->fault.err) {
+	if (e->cancelled || e->fault.err) {
 		end(e);
 		return;
 	}
 	e->letter.open = open_end;
-	e->submitted = true;
-	e->n_left = e->n_texts;
-	/* Every key is known before the first can end. */
-	for (size_t i = 0; i < e->n_texts; i++)
-		e->texts[i].key = ++e->w->last_key;
 	for (size_t i = 0; i < e->n_texts; i++) {
 		struct embed_text *t = &e->texts[i];
-		struct job *j = t->job;
-		t->job = NULL;
-		j->key = t->key;
-		j->sink = &sink;
-		j->sink_arg = t;
-		engine_submit(e->w->engine, j);
+		t->key = t->job->key = ++e->w->last_key;
+		t->job->sink = &sink;
+		t->job->sink_arg = t;
 	}
+	e->submitted = true;
+	submit_some(e);
 }
 
 static void open_admission(struct letter *l)
@@ -294,7 +344,9 @@ static void run_build(struct chore *c)
 static void on_cancel(struct call *c, enum cancel_how how)
 {
 	struct embed_call *e = (struct embed_call *)c;
+	pthread_mutex_lock(&e->lock);
 	e->cancelled = true;
+	pthread_mutex_unlock(&e->lock);
 	e->silent = e->silent || how == CANCEL_SILENT;
 	for (size_t i = 0; e->submitted && i < e->n_texts; i++)
 		engine_cancel(e->w->engine, e->texts[i].key);
@@ -321,6 +373,7 @@ void handle_embed(struct request *rq)
 		return;
 	}
 	struct embed_call *e = xcalloc(1, sizeof *e);
+	pthread_mutex_init(&e->lock, NULL);
 	e->w = rq->w;
 	e->model = model;
 	e->params = rq->params;

@@ -235,6 +235,25 @@ Test(embed, a_cancelled_one_is_answered_so_and_leaves_nothing_running)
 	desk_free(d);
 }
 
+Test(embed, who_comes_during_a_long_list_does_not_wait_for_its_end)
+{
+	struct desk *d = desk_new_loaded();
+	struct buf texts = BUF_INIT;
+	join_texts(&texts, 500);
+	desk_say(d,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"embed\",\"params\":{\"model_id\":\"m\","
+		"\"input\":[%s]}}",
+		buf_cstr(&texts));
+	const char *a = desk_ask(d, "2", "generate",
+		"{\"model_id\":\"m\",\"prompt\":\"The old "
+		"house\",\"max_tokens\":4,\"stream\":false}");
+	cr_assert(strstr(a, "\"text\""), "%s", a);
+	cr_assert_eq(desk_count(d, "\"id\":1,"), 0, "the list was over first");
+	cr_assert(strstr(desk_hear(d, "\"id\":1,"), "\"usage\""));
+	buf_release(&texts);
+	desk_free(d);
+}
+
 Test(embed, texts_that_are_late_end_in_a_timeout)
 {
 	struct desk *d = desk_new_loaded();
