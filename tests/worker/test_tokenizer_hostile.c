@@ -10,6 +10,15 @@
 #define ADDED(text)     FILE_WITH(",\"added_tokens\":[{" text "}]")
 #define PRE(text)       FILE_WITH(",\"pre_tokenizer\":{" text "}")
 
+/* A decoder that makes twenty of each a; 320 bytes. */
+#define GROW                                                                \
+	"{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":" \
+	"\"aaaaaaaaaaaaaaaaaaaa\"}"
+#define TEN "aaaaaaaaaa"
+#define LONG                                                                                    \
+	TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN \
+		TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
 static int open_text(const char *json, struct tokenizer **t, struct fault *f)
 {
 	return tokenizer_open_json(json, strlen(json), NULL, 0, "tokenizer.json", t, f);
@@ -82,6 +91,14 @@ static const struct {
 		    "\"content\":\"x\"}"),
 		"normalizer.pattern.String is empty" },
 	{ FILE_WITH(",\"decoder\":{\"type\":\"CTC\"}"), "decoder.type" },
+	{ FILE_WITH(
+		  ",\"decoder\":{\"type\":\"Sequence\",\"decoders\":[" GROW "," GROW "," GROW "]}"),
+		"decoder.decoders[2] makes text more than" },
+	{ MODEL("\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[],\"continuing_subword_prefix\":"
+		"\"" LONG "\""),
+		"continuing_subword_prefix is longer" },
+	{ FILE_WITH(",\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"" LONG "\"}"),
+		"normalizer.prepend is longer" },
 	{ FILE_WITH(",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[],\"special_"
 		    "tokens\":{}}"),
 		"post_processor.single" },
@@ -138,6 +155,32 @@ Test(tokenizer_hostile, a_regex_that_explodes_costs_its_text_one_error, .timeout
 	cr_expect(strstr(f.text, "too many steps"), "%s", f.text);
 	cr_expect_eq(tokenizer_encode(t, "ab", 2, 0, &ids, &f), 0, "the next text is served");
 	tok_ids_release(&ids);
+	buf_release(&text);
+	tokenizer_free(t);
+}
+
+Test(tokenizer_hostile, a_normalizer_that_grows_text_without_end_costs_one_error)
+{
+	struct tokenizer *t;
+	struct tok_ids ids = { 0 };
+	struct buf json = BUF_INIT, text = BUF_INIT;
+	struct fault f = { 0 };
+	buf_adds(&json,
+		"{\"model\":{\"type\":\"BPE\"," VOCAB "},\"normalizer\":{\"type\":\"Sequence\","
+		"\"normalizers\":[");
+	for (int i = 0; i < 40; i++)
+		buf_addf(&json,
+			"%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":"
+			"\"aaaa\"}",
+			i ? "," : "");
+	buf_adds(&json, "]}}");
+	cr_assert_eq(open_text(buf_cstr(&json), &t, &f), 0, "%s", f.text);
+	for (int i = 0; i < 100000; i++)
+		buf_addc(&text, 'a');
+	cr_expect_eq(tokenizer_encode(t, text.data, text.n_bytes, 0, &ids, &f), ERR_TOKENIZER);
+	cr_expect(strstr(f.text, "32 times"), "%s", f.text);
+	tok_ids_release(&ids);
+	buf_release(&json);
 	buf_release(&text);
 	tokenizer_free(t);
 }

@@ -72,10 +72,16 @@ static int read_merges(struct tok_model *m, const struct tok_field *x)
 	return err;
 }
 
+#define AFFIX_MAX 256
+
 static int read_affix(const struct tok_field *model, const char *name, struct buf *out)
 {
 	struct tok_field x = tok_field_get(model, name);
-	return tok_field_is_set(&x) ? tok_field_str(&x, out) : 0;
+	int err = tok_field_is_set(&x) ? tok_field_str(&x, out) : 0;
+	/* It is added to every character of a word. */
+	return err || out->n_bytes <= AFFIX_MAX
+		       ? err
+		       : tok_field_wrong(&x, "is longer than %d bytes", AFFIX_MAX);
 }
 
 static int read_flags(struct tok_model *m, const struct tok_field *x)

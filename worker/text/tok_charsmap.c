@@ -126,11 +126,12 @@ static size_t grapheme_end(const char *s, size_t n, size_t at)
 #define GRAPHEME_MAX 6
 
 /* ASCII before ASCII is a grapheme of its own, but for CR LF. Returns the bytes passed. */
-static size_t apply_ascii(const struct tok_charsmap *m, const char *s, size_t n, struct buf *out)
+static size_t apply_ascii(
+	const struct tok_charsmap *m, const char *s, size_t n, size_t n_max, struct buf *out)
 {
 	size_t at = 0;
 	for (; at < n && (signed char)s[at] >= 0 && s[at] != '\r'; at++) {
-		if (at + 1 < n && (signed char)s[at + 1] < 0)
+		if (out->n_bytes > n_max || (at + 1 < n && (signed char)s[at + 1] < 0))
 			break;
 		const char *text = m->ascii[(unsigned char)s[at]];
 		if (text)
@@ -141,11 +142,12 @@ static size_t apply_ascii(const struct tok_charsmap *m, const char *s, size_t n,
 	return at;
 }
 
-void tok_charsmap_apply(const struct tok_charsmap *m, const char *s, size_t n, struct buf *out)
+void tok_charsmap_apply(
+	const struct tok_charsmap *m, const char *s, size_t n, size_t n_max, struct buf *out)
 {
-	for (size_t at = 0; at < n;) {
+	for (size_t at = 0; at < n && out->n_bytes <= n_max;) {
 		const char *text;
-		at += apply_ascii(m, s + at, n - at, out);
+		at += apply_ascii(m, s + at, n - at, n_max, out);
 		if (at == n)
 			break;
 		size_t end = grapheme_end(s, n, at);

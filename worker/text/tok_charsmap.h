@@ -19,5 +19,7 @@ size_t tok_charsmap_longest(
 	const struct tok_charsmap *m, const char *s, size_t n, const char **text);
 
 /* Hugging Face's Precompiled: grapheme by grapheme, else character by character. */
-void tok_charsmap_apply(const struct tok_charsmap *m, const char *s, size_t n, struct buf *out);
+/* Stops soon after *out has more than n_max bytes. */
+void tok_charsmap_apply(
+	const struct tok_charsmap *m, const char *s, size_t n, size_t n_max, struct buf *out);
 #endif

@@ -2,6 +2,7 @@
 #include "worker/text/tok_stages.h"
 #include <stdio.h>
 #include <string.h>
+#include <xxhash.h>
 
 static void say(struct buf *list, const char *text)
 {
@@ -40,6 +41,33 @@ static void compare_special(
 	}
 }
 
+/* Of the rules, whatever order the tables hold them in. */
+static uint64_t merges_digest(const struct tok_merges *m)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < m->n_slots; i++) {
+		if (m->slots[i].pair == UINT64_MAX)
+			continue;
+		uint64_t rule[2] = { m->slots[i].pair,
+			(uint64_t)m->slots[i].to.rank << 32 | (uint32_t)m->slots[i].to.id };
+		sum += XXH3_64bits(rule, sizeof rule);
+	}
+	return sum;
+}
+
+/* The same pieces, but another way to cut text into them: drafts stay valid, prompts that
+ * each tokenizes for itself may not be equal. */
+static void compare_stages(
+	const struct tokenizer *a, const struct tokenizer *b, struct buf *warnings)
+{
+	if (merges_digest(&a->model.merges) != merges_digest(&b->model.merges))
+		say(warnings, "Merge rules differ");
+	if (a->norm_digest != b->norm_digest)
+		say(warnings, "Normalizers differ");
+	if (a->pretok_digest != b->pretok_digest)
+		say(warnings, "Pre-tokenizers differ");
+}
+
 bool tokenizer_compare(const struct tokenizer *primary, const struct tokenizer *draft,
 	struct buf *errors, struct buf *warnings)
 {
@@ -69,5 +97,6 @@ bool tokenizer_compare(const struct tokenizer *primary, const struct tokenizer *
 		say(warnings, text);
 	}
 	compare_special(primary, draft, warnings);
+	compare_stages(primary, draft, warnings);
 	return differ == 0;
 }

@@ -168,6 +168,8 @@ static void flush_strip(const struct tok_decoder *d, struct detok *k, size_t sta
 
 /* -- Replace --------------------------------------------------------------------------------- */
 
+#define GROWTH_MAX 1024
+
 static int read_replace(struct tok_decoder *d, const struct tok_field *x)
 {
 	struct tok_field pattern = tok_field_get(x, "pattern"),
@@ -182,6 +184,10 @@ static int read_replace(struct tok_decoder *d, const struct tok_field *x)
 		err = tok_field_wrong(&literal, "is empty");
 	if (err)
 		return err;
+	/* A chain of these could make gigabytes of a piece. */
+	d->growth *= d->content.n_bytes / d->text.n_bytes + 1;
+	if (d->growth > GROWTH_MAX)
+		return tok_field_wrong(x, "makes text more than %d times as long", GROWTH_MAX);
 	uint32_t cp;
 	if (d->is_fused && utf8_decode(d->text.data, d->text.n_bytes, &cp) != (int)d->text.n_bytes)
 		err = tok_field_wrong(&literal,
@@ -357,7 +363,8 @@ static int read_one(void *into, size_t row, const struct tok_field *x)
 		return tok_field_wrong(x, "comes after a decoder that fuses tokens");
 	c->stages = xreallocarray(c->stages, c->n + 1, sizeof *c->stages);
 	struct tok_decoder *d = &c->stages[c->n++];
-	*d = (struct tok_decoder) { .kind = kind, .is_fused = is_fused };
+	size_t growth = c->n > 1 ? d[-1].growth : 1;
+	*d = (struct tok_decoder) { .kind = kind, .is_fused = is_fused, .growth = growth };
 	return kind->read ? kind->read(d, x) : 0;
 }
 

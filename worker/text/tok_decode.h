@@ -38,6 +38,7 @@ struct tok_decoder {
 	struct tok_regex *regex;
 	int64_t start, stop;
 	bool cleanup, keep_first, is_fused;
+	size_t growth; /* this and the stages before make at most so many bytes of one */
 	bool strip_first, strip_all; /* SentencePiece: a leading U+2581, or all of them */
 };
 

@@ -101,6 +101,16 @@ static int apply_strip_accents(
 
 /* -- Replace, Prepend, Strip -------------------------------------------------------------- */
 
+#define CONTENT_MAX 256 /* bytes that Replace and Prepend may put in */
+
+static int read_content(struct tok_norm *n, const struct tok_field *x)
+{
+	int err = tok_field_str(x, &n->content);
+	if (err == 0 && n->content.n_bytes > CONTENT_MAX)
+		err = tok_field_wrong(x, "is longer than %d bytes", CONTENT_MAX);
+	return err;
+}
+
 static int read_replace(struct tok_norm *n, const struct tok_field *x)
 {
 	struct tok_field pattern = tok_field_get(x, "pattern"),
@@ -110,7 +120,7 @@ static int read_replace(struct tok_norm *n, const struct tok_field *x)
 	struct fault why = { 0 };
 	int err = tok_field_knows(&pattern, "String Regex");
 	if (err == 0)
-		err = tok_field_str(&content, &n->content);
+		err = read_content(n, &content);
 	if (err)
 		return err;
 	if (tok_field_is_set(&literal)) {
@@ -142,8 +152,8 @@ static int apply_replace(
 {
 	struct tok_span m = { 0, 0 };
 	size_t done = 0;
-	int rc;
-	while ((rc = find_in(n, w, in, &m)) > 0) {
+	int rc = 0;
+	while (out->n_bytes <= w->n_text_max && (rc = find_in(n, w, in, &m)) > 0) {
 		buf_add(out, in.s + done, m.start - done);
 		buf_add(out, n->content.data, n->content.n_bytes);
 		done = m.end;
@@ -160,7 +170,7 @@ static int apply_replace(
 static int read_prepend(struct tok_norm *n, const struct tok_field *x)
 {
 	struct tok_field prepend = tok_field_get(x, "prepend");
-	return tok_field_str(&prepend, &n->content);
+	return read_content(n, &prepend);
 }
 
 static int apply_prepend(
@@ -319,8 +329,7 @@ static int read_precompiled(struct tok_norm *n, const struct tok_field *x)
 static int apply_precompiled(
 	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
 {
-	(void)w;
-	tok_charsmap_apply(n->charsmap, in.s, in.n, out);
+	tok_charsmap_apply(n->charsmap, in.s, in.n, w->n_text_max, out);
 	return 0;
 }
 
@@ -373,8 +382,7 @@ int tok_norms_read(struct tok_norms *c, const struct tok_field *x)
 static int apply_sentencepiece(
 	const struct tok_norm *n, struct tok_work *w, struct tok_piece in, struct buf *out)
 {
-	(void)w;
-	tok_spnorm_apply(n->sentencepiece, in.s, in.n, out);
+	tok_spnorm_apply(n->sentencepiece, in, w->n_text_max, out);
 	return 0;
 }
 
@@ -427,16 +435,21 @@ void tok_norms_release(struct tok_norms *c)
 	*c = (struct tok_norms) { 0 };
 }
 
+/* The compatibility forms make at most 11 bytes of one; a file that asks for much more would
+ * only fill the memory. */
+#define GROWTH_MAX 32
+
 int tok_norms_apply(
 	const struct tok_norms *c, struct tok_work *w, struct tok_piece in, struct tok_piece *out)
 {
 	*out = in;
+	w->n_text_max = GROWTH_MAX * in.n + (64 << 10);
 	for (size_t i = 0; i < c->n; i++) {
 		struct buf *b = &w->text[i & 1];
 		buf_clear(b);
 		int err = c->stages[i].kind->apply(&c->stages[i], w, *out, b);
-		if (err)
-			return err;
+		if (err || b->n_bytes > w->n_text_max)
+			return ERR_TOKENIZER;
 		out->s = buf_cstr(b);
 		out->n = b->n_bytes;
 	}

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define FILE_MAX ((size_t)512 << 20)
 
@@ -28,6 +29,12 @@ static int check_ids(const struct tokenizer *t, const struct tok_ids *ids, struc
 	return 0;
 }
 
+/* Of the stage as it is written; for telling two files apart. */
+static uint64_t digest(const struct tok_field *x)
+{
+	return tok_field_is_set(x) ? XXH3_64bits(x->value.at, x->value.n) : 0;
+}
+
 static int read_tokenizer(struct tokenizer *t, const struct tok_field *root)
 {
 	struct tok_field model = tok_field_get(root, "model"),
@@ -37,6 +44,8 @@ static int read_tokenizer(struct tokenizer *t, const struct tok_field *root)
 			 post = tok_field_get(root, "post_processor"),
 			 decoder = tok_field_get(root, "decoder");
 	int err = tok_field_knows(root, ROOT_MEMBERS);
+	t->norm_digest = digest(&norm);
+	t->pretok_digest = digest(&pretok);
 	if (err == 0)
 		err = tok_norms_read(&t->norms, &norm);
 	if (err == 0)
@@ -133,34 +142,40 @@ int tokenizer_open_json(const char *json, size_t n, const char *config, size_t n
 /* -- files ---------------------------------------------------------------------------------------
  */
 
+static int read_all(int fd, const char *path, struct buf *out, struct fault *f)
+{
+	for (;;) {
+		buf_reserve(out, (size_t)1 << 16);
+		ssize_t got = read(fd, out->data + out->n_bytes, out->cap - out->n_bytes - 1);
+		if (got == 0)
+			break;
+		if (got < 0 && errno != EINTR)
+			return fault_set(f, ERR_TOKENIZER, "%s: %s", path, strerror(errno));
+		out->n_bytes += got > 0 ? (size_t)got : 0;
+		if (out->n_bytes > FILE_MAX)
+			return fault_set(f, ERR_TOKENIZER, "%s: is larger than %zu MiB", path,
+				FILE_MAX >> 20);
+	}
+	buf_cstr(out);
+	return 0;
+}
+
 /* 0, ERR_NOT_FOUND without a fault, or ERR_TOKENIZER. */
 static int read_file(const char *path, struct buf *out, struct fault *f)
 {
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
+	/* Not to hang on a pipe that somebody put there. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 && errno == ENOENT)
 		return ERR_NOT_FOUND;
 	if (fd < 0)
 		return fault_set(f, ERR_TOKENIZER, "%s: %s", path, strerror(errno));
+	int err;
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
 		err = fault_set(f, ERR_TOKENIZER, "%s: is not a regular file", path);
-	else if ((uint64_t)st.st_size > FILE_MAX)
-		err = fault_set(
-			f, ERR_TOKENIZER, "%s: is larger than %zu MiB", path, FILE_MAX >> 20);
-	for (ssize_t got = 1; err == 0 && got > 0 && out->n_bytes <= FILE_MAX;) {
-		buf_reserve(out, (size_t)st.st_size + 1 -
-					 (out->n_bytes < (size_t)st.st_size ? out->n_bytes
-									    : (size_t)st.st_size));
-		got = read(fd, out->data + out->n_bytes, out->cap - out->n_bytes - 1);
-		if (got > 0)
-			out->n_bytes += (size_t)got;
-		else if (got < 0 && errno == EINTR)
-			got = 1;
-		else if (got < 0)
-			err = fault_set(f, ERR_TOKENIZER, "%s: %s", path, strerror(errno));
-	}
+	else
+		err = read_all(fd, path, out, f);
 	close(fd);
-	buf_cstr(out);
 	return err;
 }
 

@@ -72,15 +72,18 @@ static void cut_trailing(const struct tok_spnorm *n, size_t from, struct buf *ou
 		out->n_bytes -= width;
 }
 
-void tok_spnorm_apply(const struct tok_spnorm *n, const char *s, size_t n_bytes, struct buf *out)
+void tok_spnorm_apply(
+	const struct tok_spnorm *n, struct tok_piece in, size_t n_max, struct buf *out)
 {
+	const char *s = in.s;
+	size_t n_bytes = in.n;
 	size_t at = skip_heading(n, s, n_bytes), taken, from = out->n_bytes;
 	bool after_space = n->remove_extra_whitespaces;
 	if (at == n_bytes)
 		return;
 	if (!n->is_suffix && n->add_dummy_prefix)
 		add_space(n, out);
-	for (; at < n_bytes; at += taken) {
+	for (; at < n_bytes && out->n_bytes <= n_max; at += taken) {
 		struct part p = next_part(n, s + at, n_bytes - at, &taken);
 		while (after_space && p.n > 0 && p.text[0] == ' ') {
 			p.text++;

@@ -2,6 +2,7 @@
 #ifndef WORKER_TEXT_TOK_SPNORM_H
 #define WORKER_TEXT_TOK_SPNORM_H
 #include "worker/text/tok_charsmap.h"
+#include "worker/text/tok_stages.h"
 #include "worker/text/tok_trie.h"
 
 struct tok_spnorm {
@@ -10,5 +11,7 @@ struct tok_spnorm {
 	bool add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces, is_suffix;
 };
 void tok_spnorm_free(struct tok_spnorm *n);
-void tok_spnorm_apply(const struct tok_spnorm *n, const char *s, size_t n_bytes, struct buf *out);
+/* Stops soon after *out has more than n_max bytes. */
+void tok_spnorm_apply(
+	const struct tok_spnorm *n, struct tok_piece in, size_t n_max, struct buf *out);
 #endif

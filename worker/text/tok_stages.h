@@ -28,6 +28,7 @@ struct tok_work {
 	struct regex_work regex;
 	struct merge_work merge;
 	struct buf text[2];           /* normalizers write from one to the other */
+	size_t n_text_max;            /* bytes that normalizing may make of the text at hand */
 	struct buf stage[STAGES_MAX]; /* a pre-tokenizer's rewritten piece */
 	struct buf word;
 	void *cells; /* unigram's lattice */
@@ -245,7 +246,8 @@ struct tokenizer {
 	struct tok_decoders decoders;
 	int32_t bos, eos;
 	int32_t sp_unk; /* decodes to " ⁇ " and control tokens to nothing; -1: as other pieces */
-	pthread_mutex_t lock; /* guards the idle list */
+	uint64_t norm_digest, pretok_digest; /* of tokenizer.json's text; 0: none */
+	pthread_mutex_t lock;                /* guards the idle list */
 	struct tok_work *idle;
 	size_t n_idle;
 };

@@ -90,6 +90,8 @@ enum vocab_put tok_vocab_put_twin(struct tok_vocab *v, int64_t id, const char *s
 	if (id < 0 || id >= (int64_t)VOCAB_IDS_MAX ||
 		(size_t)id > 2 * v->n_pieces + VOCAB_HOLES_MAX)
 		return VOCAB_BAD_ID;
+	if (n > VOCAB_PIECE_MAX)
+		return VOCAB_TOO_LONG;
 	if (n >= HOLE - v->bytes.n_bytes)
 		return VOCAB_TOO_LARGE;
 	grow_ids(v, (size_t)id + 1);
@@ -126,6 +128,7 @@ const char *tok_vocab_put_text(enum vocab_put why)
 	case VOCAB_BAD_ID: return "has an id that is negative or far beyond the others";
 	case VOCAB_ID_TAKEN: return "has the id of another piece";
 	case VOCAB_PIECE_TAKEN: return "is there twice";
+	case VOCAB_TOO_LONG: return "is longer than 2048 bytes";
 	case VOCAB_TOO_LARGE: return "makes the vocabulary larger than 4 GiB";
 	}
 	return "is wrong";

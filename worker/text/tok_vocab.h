@@ -8,6 +8,9 @@
 
 #define VOCAB_HOLES_MAX ((size_t)1 << 20)
 #define VOCAB_IDS_MAX   ((size_t)1 << 24)
+/* Bytes of one piece. Published ones stay below 300; models that walk pieces byte by byte need
+ * the bound. */
+#define VOCAB_PIECE_MAX ((size_t)2048)
 
 struct tok_vocab {
 	struct buf bytes; /* every piece, one after another */
@@ -25,7 +28,14 @@ struct tok_vocab {
 
 void tok_vocab_release(struct tok_vocab *v);
 
-enum vocab_put { VOCAB_OK, VOCAB_BAD_ID, VOCAB_ID_TAKEN, VOCAB_PIECE_TAKEN, VOCAB_TOO_LARGE };
+enum vocab_put {
+	VOCAB_OK,
+	VOCAB_BAD_ID,
+	VOCAB_ID_TAKEN,
+	VOCAB_PIECE_TAKEN,
+	VOCAB_TOO_LONG,
+	VOCAB_TOO_LARGE,
+};
 enum vocab_put tok_vocab_put(struct tok_vocab *v, int64_t id, const char *s, size_t n);
 /* Like put, but the piece may exist under another id. find then returns the first put_twin or
  * the last put_newest. */

@@ -166,7 +166,9 @@ static int encode_plain(struct tok_run *r, unsigned flags, struct tok_piece in)
 	int err = tok_norms_apply(&r->t->norms, r->work, in, &p);
 	if (err)
 		return fault_set(r->fault, ERR_TOKENIZER,
-			"The normalizer's regex takes too many steps on this text");
+			"The normalizer takes too many steps on this text, or makes it more than "
+			"32 "
+			"times as long");
 	return cut_added(
 		r, scan_of(r, &r->t->added.normalized, flags, p), p.at_start, encode_words);
 }
