@@ -180,10 +180,10 @@ static int read_replace(struct tok_decoder *d, const struct tok_field *x)
 		err = tok_field_str(&literal, &d->text);
 	if (err == 0)
 		err = tok_field_str(&content, &d->content);
-	if (err == 0 && d->text.n_bytes == 0)
-		err = tok_field_wrong(&literal, "is empty");
 	if (err)
 		return err;
+	if (d->text.n_bytes == 0)
+		return tok_field_wrong(&literal, "is empty");
 	/* A chain of these could make gigabytes of a piece. */
 	d->growth *= d->content.n_bytes / d->text.n_bytes + 1;
 	if (d->growth > GROWTH_MAX)
