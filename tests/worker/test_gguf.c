@@ -37,7 +37,7 @@ static void put_int_key(const char *key, uint32_t v)
 
 struct placed_tensor {
 	const char *name;
-	uint64_t dims[4];
+	uint64_t dims[5];
 	uint32_t n_dims, type;
 	uint64_t offset;
 };
