@@ -62,13 +62,19 @@ words() {
 		findings words "do it, or open an issue"
 }
 
+# The analyzer looks into the product only, and gives a function up after a bounded number of
+# states: a fifth of the time for nearly all it finds.
 tidy() {
 	printf '%s\n' "${C[@]}" | grep -vE '^(examples|tests/emulated)/' | xargs -P2 -n1 sh -c '
 		case $1 in
 		kernels/x86_avx512*) isa="-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c" ;;
 		kernels/x86_avx2*) isa="-mavx2 -mfma -mf16c" ;;
 		esac
-		clang-tidy --quiet "$1" -- '"$FLAGS"' $isa 2>/dev/null' sh |
+		case $1 in
+		tests/*) analyze="--checks=-clang-analyzer-*,-bugprone-implicit-widening*" ;;
+		*) bounded="-Xclang -analyzer-config -Xclang max-nodes=50000" ;;
+		esac
+		clang-tidy --quiet $analyze "$1" -- '"$FLAGS"' $isa $bounded 2>/dev/null' sh |
 		findings tidy "clang-tidy, see .clang-tidy"
 }
 
