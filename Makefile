@@ -144,7 +144,7 @@ check: $(SUITES) $B/bin/tandem $B/bin/tandem-worker ## every test; SAN=address,u
 	@rm -f $(REPORT).*; rc=0; \
 	for s in $(SUITES); do echo "== $$s"; $(FIXED) $$s -j2 $(TESTFLAGS) || rc=1; done; \
 	$(MAKE) --no-print-directory e2e || rc=1; \
-	for r in $(REPORT).*; do test ! -e $$r || { cat $$r; rc=1; }; done; exit $$rc
+	tests/reports.sh $(REPORT).* || rc=1; exit $$rc
 
 e2e: $B/bin/tandem $B/bin/tandem-worker ## only the tests that drive the binaries
 	TANDEM=$B/bin/tandem TANDEM_WORKER=$B/bin/tandem-worker \

@@ -71,7 +71,7 @@ tidy() {
 		kernels/x86_avx2*) isa="-mavx2 -mfma -mf16c" ;;
 		esac
 		case $1 in
-		tests/*) analyze="--checks=-clang-analyzer-*,-bugprone-implicit-widening*" ;;
+		tests/*) analyze="--checks=-clang-analyzer-*" ;;
 		*) bounded="-Xclang -analyzer-config -Xclang max-nodes=50000" ;;
 		esac
 		clang-tidy --quiet $analyze "$1" -- '"$FLAGS"' $isa $bounded 2>/dev/null' sh |

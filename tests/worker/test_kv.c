@@ -61,7 +61,7 @@ Test(kv, a_shape_that_overflows_is_refused)
 Test(kv, planes_of_blocks_and_layers_do_not_touch)
 {
 	struct kv_seq s;
-	const size_t n = 32 * 8;
+	const size_t n = (size_t)32 * 8;
 
 	kv_seq_init(&s, pool);
 	grow(&s, 64);
@@ -100,7 +100,7 @@ Test(kv, a_reservation_that_does_not_fit_changes_nothing)
 
 	kv_seq_init(&s, pool);
 	grow(&s, 40);
-	cr_assert_eq(kv_reserve(&s, 8 * 32), ERR_NOMEM);
+	cr_assert_eq(kv_reserve(&s, (size_t)8 * 32), ERR_NOMEM);
 	cr_assert_eq(kv_reserve(&s, SIZE_MAX), ERR_NOMEM);
 	cr_assert(s.n_tokens == 40 && s.n_blocks == 2 && kv_pool_free_blocks(pool) == 6);
 	kv_seq_release(&s);

@@ -33,7 +33,7 @@ Test(model, a_tiny_folder_opens_and_says_what_it_is)
 	cr_assert(i->vocab_size == 128 && i->context_length == 256 && i->head_dim == 16);
 	cr_assert_eq(i->parameter_count,
 		2 * 128 * 32 + 3 * 32 + 2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32);
-	cr_assert_eq(i->kv_bytes_per_token, 2 * 16 * 4);
+	cr_assert_eq(i->kv_bytes_per_token, (size_t)2 * 16 * 4);
 	fixture_close(&x);
 	tiny_model_remove(folder);
 }

@@ -177,7 +177,7 @@ static void run(const char *folder, float logits[10 * 192], const char *quantiza
 	cr_assert_str_eq(model_info(x.model)->quantization, quantization);
 	kv_seq_init(&s, x.kv);
 	fixture_feed(&x, &s, &(struct feed) { ids, 9, 9, false, logits });
-	fixture_feed(&x, &s, &(struct feed) { ids + 9, 1, 1, true, logits + 9 * 192 });
+	fixture_feed(&x, &s, &(struct feed) { ids + 9, 1, 1, true, logits + (size_t)9 * 192 });
 	kv_seq_release(&s);
 	fixture_close(&x);
 }
@@ -355,9 +355,9 @@ Test(quantized, gpt_oss_as_published_equals_its_dequantized_experts, .timeout = 
 	add_vector(&t, "model.layers.0.self_attn.sinks", 2, 0);
 	add_plain(&t, "model.layers.0.mlp.router.weight", N, DIM);
 	add_vector(&t, "model.layers.0.mlp.router.bias", N, 0);
-	add_blocks(&t, "model.layers.0.mlp.experts.gate_up_proj", 2 * WIDE, DIM);
+	add_blocks(&t, "model.layers.0.mlp.experts.gate_up_proj", (size_t)2 * WIDE, DIM);
 	add_blocks(&t, "model.layers.0.mlp.experts.down_proj", DIM, WIDE);
-	add_plain(&t, "model.layers.0.mlp.experts.gate_up_proj_bias", N, 2 * WIDE);
+	add_plain(&t, "model.layers.0.mlp.experts.gate_up_proj_bias", N, (size_t)2 * WIDE);
 	add_plain(&t, "model.layers.0.mlp.experts.down_proj_bias", N, DIM);
 	compare(&t, OSS,
 		"\"quantization_config\":{\"quant_method\":\"mxfp4\",\"modules_to_not_convert\":["

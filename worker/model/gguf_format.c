@@ -92,7 +92,7 @@ static int open_gguf(const char *path, struct model_files *out, struct fault *f)
 	size_t n_parts = 0;
 	int rc = open_parts(path, &parts, &n_parts, f);
 
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	const struct gguf *first = parts[0];
 	const struct gguf_arch *arch = gguf_arch_of(first, f);

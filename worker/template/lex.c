@@ -227,10 +227,12 @@ static void lex_number(struct lexer *x)
 			(*p == '+' || *p == '-') && n && (text[n - 1] == 'e' || text[n - 1] == 'E');
 		if (*p == '_')
 			continue;
-		if (*p == '.' && p + 1 < x->end && isdigit((unsigned char)p[1]) && !is_float)
-			is_float = true;
-		else if ((*p == 'e' || *p == 'E') && p + 1 < x->end &&
-			 (isdigit((unsigned char)p[1]) || p[1] == '-' || p[1] == '+'))
+		char next = p + 1 < x->end ? p[1] : 0;
+		bool is_digit_next = isdigit((unsigned char)next) != 0;
+		bool is_point = *p == '.' && is_digit_next && !is_float;
+		bool is_exponent =
+			(*p == 'e' || *p == 'E') && (is_digit_next || next == '-' || next == '+');
+		if (is_point || is_exponent)
 			is_float = true;
 		else if (!isdigit((unsigned char)*p) && !exponent_sign)
 			break;

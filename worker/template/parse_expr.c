@@ -376,7 +376,8 @@ static struct node *parse_sum(struct parser *p)
 {
 	struct node *a = parse_concat(p);
 	while (!p->failed && (parse_is(p, T_OP, "+") || parse_is(p, T_OP, "-"))) {
-		int op = *(p->at++)->text.at;
+		int op = parse_is(p, T_OP, "+") ? '+' : '-';
+		p->at++;
 		a = binary(p, op, a, parse_concat(p));
 	}
 	return a;
