@@ -64,13 +64,13 @@ static int open_parts(const char *path, struct gguf ***out, size_t *n_out, struc
 	gguf_get_int(first, "split.count", &n_parts);
 	gguf_get_int(first, "split.no", &number);
 	if (n_parts < 1 || n_parts > PARTS_MAX || number != 0) {
-		rc = fault_set(f, ERR_MODEL_LOAD,
+		gguf_close(first);
+		fault_set(f, ERR_MODEL_LOAD,
 			number != 0 ? "%s: not the first part of a split model: name the one that "
 				      "ends in -00001-of-…"
 				    : "%s: split.count is out of range",
 			path);
-		gguf_close(first);
-		return rc;
+		return ERR_MODEL_LOAD;
 	}
 	parts = xcalloc((size_t)n_parts, sizeof *parts);
 	parts[0] = first;
