@@ -239,7 +239,7 @@ Test(embed, who_comes_during_a_long_list_does_not_wait_for_its_end)
 {
 	struct desk *d = desk_new_loaded();
 	struct buf texts = BUF_INIT;
-	join_texts(&texts, 500);
+	join_texts(&texts, 100);
 	desk_say(d,
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"embed\",\"params\":{\"model_id\":\"m\","
 		"\"input\":[%s]}}",
