@@ -38,7 +38,7 @@ LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL
 LIBS_CONTROLLER := -levent $(LIBS_PROTOCOL)
 
 .PHONY: all demo test check check-neon e2e bench bench-kernels docs lint format fuzz install clean help \
-	setup-build setup-test setup-ci
+	setup setup-ci
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -46,7 +46,7 @@ all: build/tandem build/tandem-worker
 
 # -- set-up: Debian packages, only those that are missing ---------------------------------
 
-PACKAGES_BUILD := gcc libc6-dev pkg-config libjson-c-dev libevent-dev libopenblas-pthread-dev \
+PACKAGES_BUILD := gcc libc6-dev libjson-c-dev libevent-dev libopenblas-pthread-dev \
 	libpcre2-dev libutf8proc-dev uthash-dev libxxhash-dev
 PACKAGES_TEST  := libcriterion-dev
 PACKAGES_CI    := clang clang-format clang-tidy libclang-rt-14-dev
@@ -63,19 +63,17 @@ if [ -n "$$missing" ]; then echo "installing:$$missing" >&2; \
 	apt-get install -y -qq --no-install-recommends $$missing >&2; fi
 endef
 
-setup-build: ## install what building needs (Debian packages)
-	$(call install,$(PACKAGES_BUILD))
-setup-test: ## … and what the tests need
+setup: ## install what building and testing need (Debian packages)
 	$(call install,$(PACKAGES_BUILD) $(PACKAGES_TEST),python3:python3 node:nodejs)
 setup-ci: ## … and what lint, clang and fuzzing need
 	$(call install,$(PACKAGES_BUILD) $(PACKAGES_TEST) $(PACKAGES_CI),python3:python3 node:nodejs)
 
 # A fresh make: the paths of what was just installed are looked up when make starts.
-demo: setup-build ## install, build, load the bundled model, watch it write
+demo: setup ## install, build, load the bundled model, watch it write
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	build/tandem run -m models/novel-7m -p "It was a cold evening in November when" -n 120 --seed 1
 
-test: setup-test ## install, build, and pass every test
+test: setup ## install, build, and pass every test
 	@$(MAKE) --no-print-directory -j$$(nproc) all check
 
 # -- binaries ------------------------------------------------------------------------------
