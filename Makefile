@@ -103,7 +103,7 @@ $B/bin/test_controller: LIBS := -lcriterion $(LIBS_CONTROLLER)
 SUITES := $(addprefix $B/bin/test_,protocol kernels worker controller)
 $(if $(findstring thread,$(SAN)),$(SUITES): $B/tests/tsan_arena.o)
 
-X86 := $(findstring x86_64,$(shell $(CC) -dumpmachine))
+X86 := $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null))
 # TSan makes these loops 20 times slower and learns little from them: they touch what they are
 # given, and plain C, which stays instrumented (KERNELS_MASK=scalar), touches the same.
 LEAF := $(if $(findstring thread,$(SAN)),-fno-sanitize=thread)
