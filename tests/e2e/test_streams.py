@@ -1,4 +1,6 @@
 """Many streams at once, each the same as alone; what a stream says and in which order."""
+import os
+import signal
 import unittest
 
 from host import tandem, worker
@@ -38,12 +40,17 @@ class TwoWorkers(unittest.TestCase):
         self.assertEqual(len(set(busy)), 2)
 
     def test_both_workers_take_part(self):
-        streams = [self.host.start(prompt="a", max_tokens=300, ignore_eos=True, seed=i) for i in range(8)]
-        inflight = [w["inflight"] for w in self.host.call("runtime/state")["workers"]]
-        for s in streams:
-            self.host.call("cancel", stream_id=s.stream_id)
-            s.wait()
-        self.assertTrue(all(inflight), inflight)
+        workers = [w["pid"] for w in self.host.call("runtime/state")["workers"]]
+        for pid in workers:  # so that nobody is done before it is asked
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            streams = [self.host.start(prompt="a", max_tokens=8, seed=i) for i in range(8)]
+            self.host.ask_until("runtime/state", lambda r: all(w["inflight"] for w in r["workers"]))
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+        for stream in streams:
+            stream.wait()
 
 
 class Streaming:
