@@ -6,6 +6,7 @@
 #include "controller/dispatch.h"
 #include "controller/drain.h"
 #include "controller/local.h"
+#include "controller/orphan.h"
 #include "controller/relay.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
@@ -27,7 +28,7 @@ static void on_unreadable(void *arg, enum frame_status why)
 
 static void on_ended(void *arg)
 {
-	drain_begin(arg, "end of stdin");
+	drain_leave(arg, "end of stdin");
 }
 
 static void on_gone(void *arg, const char *why)
@@ -193,22 +194,30 @@ void controller_free(struct controller *c)
 static void on_signal(evutil_socket_t sig, short what, void *arg)
 {
 	(void)what;
-	drain_begin(arg, strsignal((int)sig));
+	drain_leave(arg, strsignal((int)sig));
 }
 
-int controller_serve(const struct options *opt, int in_fd, int out_fd)
+static void on_orphaned(void *arg)
+{
+	drain_leave(arg, "the parent process is gone");
+}
+
+int controller_serve(const struct options *opt, int in_fd, int out_fd, pid_t parent)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	struct event *events[3];
+	struct orphan_watch orphan;
 	struct event_base *base = controller_event_base();
 	struct controller *c = controller_new(base, opt, in_fd, out_fd);
 	for (int i = 0; i < 3; i++) {
 		events[i] = evsignal_new(base, signals[i], on_signal, c);
 		event_add(events[i], NULL);
 	}
+	orphan_watch_init(&orphan, base, parent, on_orphaned, c);
 	event_base_dispatch(base);
 	int code = c->exit_code;
 	controller_free(c);
+	orphan_watch_release(&orphan);
 	for (int i = 0; i < 3; i++)
 		event_free(events[i]);
 	event_base_free(base);

@@ -39,6 +39,8 @@ struct controller {
 	struct event *phase_timer;
 	struct call *shutdown;    /* the call to answer once drained, or NULL */
 	struct call_list pending; /* calls that wait for a worker to be up, see local.h */
+	bool was_shut_down;       /* shutdown was answered: the host may still say `exit` */
+	bool has_left;            /* it has, or cannot, or the time for it is over */
 	size_t unread;            /* output of the host at the latest look in PHASE_ENDING */
 	uint64_t started_us;
 	int exit_code;
@@ -53,8 +55,8 @@ struct controller *controller_new(
  * nothing but the reaping of killed workers. */
 void controller_free(struct controller *c);
 
-/* Serve stdin and stdout until the end; returns the exit code. */
-int controller_serve(const struct options *opt, int in_fd, int out_fd);
+/* Serve stdin and stdout until the end, or that of `parent`; returns the exit code. */
+int controller_serve(const struct options *opt, int in_fd, int out_fd, pid_t parent);
 
 /* An event base that can also watch regular files. */
 struct event_base *controller_event_base(void);

@@ -5,6 +5,10 @@
 #include "protocol/log.h"
 #include <string.h>
 
+/* After shutdown was answered: time for the host to say `exit` or to close, as language
+ * clients do. */
+#define LEAVE_MS 250
+
 /* The last fifth of the drain time is split: streams are cancelled at its beginning, what
  * is left is answered at its middle, workers are killed at its end. */
 static unsigned slice_ms(const struct controller *c)
@@ -29,6 +33,13 @@ void drain_begin(struct controller *c, const char *why)
 	dispatch_soon(c);
 }
 
+void drain_leave(struct controller *c, const char *why)
+{
+	c->has_left = true;
+	drain_begin(c, why);
+	dispatch_soon(c);
+}
+
 static bool is_idle(const struct controller *c)
 {
 	return registry_count(c->registry) == (c->shutdown ? 1 : 0) && c->streams.n == 0;
@@ -47,9 +58,12 @@ static void answer_shutdown(struct controller *c)
 	static const char done[] = "{\"success\":true}";
 	struct call *call = c->shutdown;
 	c->shutdown = NULL;
-	if (call)
-		registry_finish(c->registry, call, ANSWER_RESULT,
-			(struct json_span) { done, sizeof done - 1 });
+	if (!call)
+		return;
+	c->was_shut_down = true;
+	registry_finish(
+		c->registry, call, ANSWER_RESULT, (struct json_span) { done, sizeof done - 1 });
+	set_timer(c, LEAVE_MS);
 }
 
 static void finish(struct controller *c)
@@ -66,7 +80,7 @@ void drain_step(struct controller *c)
 	if (c->phase != PHASE_ENDING || !fleet_is_gone(&c->fleet) || !is_idle(c))
 		return;
 	answer_shutdown(c);
-	if (host_queued(c->host) == 0)
+	if (host_queued(c->host) == 0 && (c->has_left || !c->was_shut_down))
 		finish(c);
 }
 
@@ -113,6 +127,7 @@ static void force(struct controller *c)
 static void wait_for_host(struct controller *c)
 {
 	size_t queued = host_queued(c->host);
+	c->has_left = true;
 	if (queued == 0 || queued == c->unread) {
 		finish(c);
 		return;

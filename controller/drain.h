@@ -7,6 +7,9 @@
 #include "controller/controller.h"
 
 void drain_begin(struct controller *c, const char *why);
+/* The same, and nobody is there to say more: after a shutdown was answered nothing is
+ * waited for. */
+void drain_leave(struct controller *c, const char *why);
 void drain_step(struct controller *c);
 /* The time of the present phase has passed. */
 void drain_overdue(struct controller *c);

@@ -2,6 +2,7 @@
 #include "controller/local.h"
 #include "controller/admit.h"
 #include "controller/clock.h"
+#include "controller/dispatch.h"
 #include "controller/drain.h"
 #include "controller/splice.h"
 #include "controller/telemetry.h"
@@ -175,6 +176,7 @@ static void begin_shutdown(struct controller *c, struct call *call)
 	call->owner = CALL_HELD;
 	c->shutdown = call;
 	drain_begin(c, "shutdown");
+	dispatch_soon(c); /* it may come again when all is drained already */
 }
 
 static void answer_exit(struct controller *c, struct call *call)
@@ -182,7 +184,7 @@ static void answer_exit(struct controller *c, struct call *call)
 	struct buf out = BUF_INIT;
 	buf_adds(&out, "{}");
 	finish(c, call, &out);
-	drain_begin(c, "exit");
+	drain_leave(c, "exit");
 }
 
 static void answer_nothing(struct controller *c, struct call *call)

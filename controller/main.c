@@ -39,7 +39,7 @@ static int tell(int out, const char *text)
 	return dprintf(out, "%s", text) < 0 ? EX_IOERR : 0;
 }
 
-static int serve(int out, int argc, char **argv)
+static int serve(int out, int argc, char **argv, pid_t parent)
 {
 	struct options opt;
 	struct fault f;
@@ -52,7 +52,7 @@ static int serve(int out, int argc, char **argv)
 		code = tell(out, "tandem " TANDEM_VERSION "\n");
 	} else {
 		log_init("tandem", opt.is_verbose ? LOG_DEBUG : LOG_INFO);
-		code = controller_serve(&opt, STDIN_FILENO, out);
+		code = controller_serve(&opt, STDIN_FILENO, out, parent);
 	}
 	options_release(&opt);
 	return code;
@@ -60,6 +60,7 @@ static int serve(int out, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	const pid_t parent = getppid();
 	fill_standard_fds();
 	int out = reserve_stdout();
 	log_init("tandem", LOG_INFO);
@@ -67,5 +68,5 @@ int main(int argc, char **argv)
 		return run_main(out, argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "inspect"))
 		return inspect_main(out, argc - 1, argv + 1);
-	return serve(out, argc, argv);
+	return serve(out, argc, argv, parent);
 }

@@ -114,5 +114,27 @@ class Embed(unittest.TestCase):
             self.assertEqual(refused.exception.data["path"], "input[1]")
 
 
+class Replicas(unittest.TestCase):
+    def test_workers_2_of_3_loads_the_model_into_two_and_both_serve_it(self):
+        with tandem("--workers=3", worker_options=["--dev-stall-ms=5"]) as host:
+            host.call("ping")
+            self.assertEqual(host.load("m", workers=2)["replicas"], 2)
+            self.assertEqual(host.load("one", workers=1)["replicas"], 1)
+            streams = [host.start(prompt="Once upon a time", max_tokens=300, ignore_eos=True, temperature=0)
+                       for _ in range(6)]
+            for stream in streams:
+                stream.wait_tokens()
+            held = sorted(w["inflight"] for w in host.call("runtime/state")["workers"])
+            self.assertEqual(held, [0, 3, 3])
+            for stream in streams:
+                host.call("cancel", stream_id=stream.stream_id)
+                stream.wait()
+
+    def test_more_replicas_than_workers_are_refused(self):
+        with tandem("--workers=2") as host:
+            error = host.error("load_model", model_id="m", local_path=NOVEL, workers=3)
+            self.assertEqual((error.code, error.data["path"]), (-32602, "workers"))
+
+
 if __name__ == "__main__":
     unittest.main()
