@@ -4,6 +4,13 @@
 #include "kernels/pool.h"
 #include "worker/model/model.h"
 
+/* A sanitizer makes the longest readings take minutes; their code runs in other tests too. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FIXTURE_SLOW true
+#else
+#define FIXTURE_SLOW false
+#endif
+
 struct fixture {
 	struct model *model;
 	struct pool *pool;
