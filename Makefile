@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e bench bench-kernels docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e bench bench-kernels bench-compare docs lint format fuzz install clean help \
 	setup setup-ci
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -175,6 +175,8 @@ $(addprefix $B/bin/,$(FUZZERS)): $B/bin/%: $B/tests/fuzz/%.o $(WORKER) $(KERNELS
 
 $B/bin/bench_kernels: $B/bench/bench_kernels.o $(KERNELS)
 $B/bin/bench_kernels: LIBS := $(LIBS_KERNELS)
+$B/bin/bench_gguf: $B/bench/bench_gguf.o $(KERNELS) $(PROTOCOL)
+$B/bin/bench_gguf: LIBS := $(LIBS_KERNELS) $(LIBS_PROTOCOL)
 $B/bin/bench_tokenizer: $B/bench/bench_tokenizer.o $(WORKER) $(KERNELS) $(PROTOCOL)
 $B/bin/bench_tokenizer: LIBS := $(LIBS_WORKER)
 bench-kernels: $B/bin/bench_kernels ## every kernel on every instruction set, against plain C
@@ -182,6 +184,15 @@ bench-kernels: $B/bin/bench_kernels ## every kernel on every instruction set, ag
 
 bench: all ## print the figures that bench/SPEED.md logs
 	python3 bench/bench.py
+
+# llama.cpp, as npm builds it, lives in build/peer.
+PEER := build/peer/node_modules/node-llama-cpp/package.json
+$(PEER):
+	$(call install,,node:nodejs npm:npm)
+	@mkdir -p build/peer && echo '{ "private": true }' >build/peer/package.json
+	npm install --prefix build/peer --ignore-scripts --no-audit --no-fund node-llama-cpp@3.22.1
+bench-compare: all $B/bin/bench_gguf $(PEER) ## against llama.cpp: TYPES=Q4_0 TESTS="pp512 tg128" THREADS=1
+	@python3 bench/compare.py
 
 docs: $B/bin/test_protocol ## write the method part of docs/protocol.md from the method table
 	WRITE_PAGE=1 $< --filter 'page/its_methods*'
@@ -200,4 +211,4 @@ clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
