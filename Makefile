@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e bench bench-kernels bench-compare docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e bench bench-kernels bench-attention bench-compare docs lint format fuzz install clean help \
 	setup setup-ci
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -179,7 +179,11 @@ $B/bin/bench_gguf: $B/bench/bench_gguf.o $(KERNELS) $(PROTOCOL)
 $B/bin/bench_gguf: LIBS := $(LIBS_KERNELS) $(LIBS_PROTOCOL)
 $B/bin/bench_tokenizer: $B/bench/bench_tokenizer.o $(WORKER) $(KERNELS) $(PROTOCOL)
 $B/bin/bench_tokenizer: LIBS := $(LIBS_WORKER)
+$B/bin/bench_attention: $B/bench/bench_attention.o $(KERNELS)
+$B/bin/bench_attention: LIBS := $(LIBS_KERNELS)
 bench-kernels: $B/bin/bench_kernels ## every kernel on every instruction set, against plain C
+	$<
+bench-attention: $B/bin/bench_attention ## eleven shapes against the plain-matrix form through OpenBLAS
 	$<
 
 bench: all ## print the figures that bench/SPEED.md logs
