@@ -34,6 +34,8 @@ unsigned cpu_detect(void)
 		found |= KERNELS_AVX2;
 	if (found && (b & avx512) == avx512 && (saved & XCR0_AVX512) == XCR0_AVX512)
 		found |= KERNELS_AVX512;
+	if ((found & KERNELS_AVX512) && (c & bit_AVX512VNNI))
+		found |= KERNELS_VNNI;
 	return found;
 }
 

@@ -8,6 +8,7 @@ static const struct {
 	const char *name;
 	unsigned bit, allows; /* a set allows the smaller ones it builds on */
 } sets[] = {
+	{ "vnni", KERNELS_VNNI, KERNELS_VNNI | KERNELS_AVX512 | KERNELS_AVX2 },
 	{ "avx512", KERNELS_AVX512, KERNELS_AVX512 | KERNELS_AVX2 },
 	{ "avx2", KERNELS_AVX2, KERNELS_AVX2 },
 	{ "neon", KERNELS_NEON, KERNELS_NEON },
@@ -21,10 +22,13 @@ unsigned kernels_select(struct kernels *k, unsigned mask)
 
 	ref_fill_rows(k);
 	ref_fill_elements(k);
+	ref_fill_packed(k);
 	if (used & KERNELS_AVX2)
 		avx2_fill(k);
 	if (used & KERNELS_AVX512)
 		avx512_fill(k);
+	if (used & KERNELS_VNNI)
+		vnni_fill(k);
 	if (used & KERNELS_NEON)
 		neon_fill(k);
 	return used;

@@ -56,6 +56,8 @@ struct rope {
 };
 
 struct attend_tile; /* attention.h */
+struct packed_mul;  /* packed.h */
+struct packed_round;
 
 /* X(name, return type, parameters, tolerance, reason)
  * tolerance: largest difference from plain C on any path, relative to the largest term. */
@@ -64,6 +66,9 @@ struct attend_tile; /* attention.h */
 	X(mul_f32, void, (const struct mul *m), 0, "lane rule")                                  \
 	X(mul_f16, void, (const struct mul *m), 0, "lane rule, exact widening")                  \
 	X(mul_bf16, void, (const struct mul *m), 0, "lane rule, exact widening")                 \
+	/* products of quantized weights with activations rounded to int8; see packed.h */       \
+	X(packed_round, void, (const struct packed_round *a), 0, "one rounding")                 \
+	X(packed_mul, void, (const struct packed_mul *m), 0, "exact integers, block by block")   \
 	/* rows */                                                                               \
 	X(rmsnorm, void, (const struct norm *a), 0, "lane rule")                                 \
 	X(layernorm, void, (const struct norm *a), 0, "lane rule")                               \
@@ -114,14 +119,15 @@ enum kernels_isa {
 	KERNELS_AVX2 = 1 << 0,   /* AVX2, FMA, F16C */
 	KERNELS_AVX512 = 1 << 1, /* F, BW, VL, DQ; never without AVX2 */
 	KERNELS_NEON = 1 << 2,   /* AArch64 */
-	KERNELS_ALL = (1 << 3) - 1,
+	KERNELS_VNNI = 1 << 3,   /* AVX-512 VNNI; never without AVX512 */
+	KERNELS_ALL = (1 << 4) - 1,
 };
 
 /* Fill *k with the best of what this CPU has and `mask` allows; returns the set used. */
 unsigned kernels_select(struct kernels *k, unsigned mask);
 
 /* The value of KERNELS_MASK: comma-separated names of what may be used ("scalar", "avx2",
- * "avx512", "neon"). NULL or empty allows all. False for a name we do not know: the caller
+ * "avx512", "vnni", "neon"). NULL or empty allows all. False for a name we do not know: the caller
  * says so and stops, since a silent fall-back would test the wrong path. */
 bool kernels_parse_mask(const char *names, unsigned *mask);
 

@@ -37,8 +37,9 @@ static const struct param LOAD[] = {
 		.nullable = true,
 		.choices = "auto float",
 		.preset = "\"auto\"",
-		.doc = "Whether quantized products may use int8 activations; no kernel of this "
-		       "version does, so both mean float." },
+		.doc = "Whether products of quantized weights may round activations to int8 "
+		       "(auto), "
+		       "which is several times as fast; float is exact." },
 	{ .name = "workers",
 		.type = PARAM_INT,
 		.nullable = true,

@@ -245,8 +245,8 @@ static enum kv_dtype parse_kv_dtype(const char *name)
 
 static void write_asked(const struct load *l, struct buf *out)
 {
-	buf_addf(out, "%s|%zu|%s|%d", l->path, l->options.context_length, l->dtype ? l->dtype : "",
-		(int)l->options.kv_dtype);
+	buf_addf(out, "%s|%zu|%s|%d|%d", l->path, l->options.context_length,
+		l->dtype ? l->dtype : "", (int)l->options.kv_dtype, l->options.float_activations);
 }
 
 static struct load *load_new(struct request *rq, struct fault *f)
@@ -255,6 +255,7 @@ static struct load *load_new(struct request *rq, struct fault *f)
 	const char *model_id = params_str(params, "model_id");
 	const char *given = params_str(params, "local_path");
 	const char *dtype = params_str(params, "dtype");
+	const char *activations = params_str(params, "activations");
 	if (params_int(params, "workers", 1) != 1) {
 		fault_set(f, ERR_INVALID_PARAMS,
 			"workers: a worker holds one replica; the controller makes more");
@@ -274,6 +275,7 @@ static struct load *load_new(struct request *rq, struct fault *f)
 		.context_length = (size_t)params_int(params, "context_length", 0),
 		.dtype = l->dtype,
 		.kv_dtype = parse_kv_dtype(params_str(params, "kv_cache_dtype")),
+		.float_activations = activations && strcmp(activations, "float") == 0,
 		.progress = on_progress,
 		.progress_arg = l };
 	write_asked(l, &asked);

@@ -4,14 +4,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-void fixture_open_kv(struct fixture *x, const char *path, size_t n_threads, size_t max_rows,
-	enum kv_dtype kv_dtype)
+void fixture_open_as(
+	struct fixture *x, const struct model_options *opt, size_t n_threads, size_t max_rows)
 {
-	struct model_options opt = { .path = path, .kv_dtype = kv_dtype };
 	struct fault f = { 0 };
 
 	*x = (struct fixture) { 0 };
-	cr_assert_eq(model_open(&opt, &x->model, &f), 0, "%s", f.text);
+	cr_assert_eq(model_open(opt, &x->model, &f), 0, "%s", f.text);
 	x->pool = pool_new(n_threads);
 	cr_assert_not_null(x->pool);
 	x->kv = model_kv_pool(x->model, (size_t)64 << 20, &f);
@@ -23,7 +22,7 @@ void fixture_open_kv(struct fixture *x, const char *path, size_t n_threads, size
 
 void fixture_open(struct fixture *x, const char *path, size_t n_threads, size_t max_rows)
 {
-	fixture_open_kv(x, path, n_threads, max_rows, KV_F32);
+	fixture_open_as(x, &(struct model_options) { .path = path }, n_threads, max_rows);
 }
 
 void fixture_close(struct fixture *x)

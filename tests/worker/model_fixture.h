@@ -21,8 +21,8 @@ struct fixture {
 
 /* Fails the test with the fault's text if anything does not open. */
 void fixture_open(struct fixture *x, const char *path, size_t n_threads, size_t max_rows);
-void fixture_open_kv(struct fixture *x, const char *path, size_t n_threads, size_t max_rows,
-	enum kv_dtype kv_dtype);
+void fixture_open_as(
+	struct fixture *x, const struct model_options *opt, size_t n_threads, size_t max_rows);
 void fixture_close(struct fixture *x);
 
 /* The folder `from` with a tokenizer.json beside its files, which goldens of architectures do

@@ -95,8 +95,10 @@ static void check_crowd(size_t n_threads, enum kv_dtype kv_dtype)
 	struct fixture one, x;
 	struct crowd c = { 0 };
 
-	fixture_open_kv(&one, MODEL, 1, 64, kv_dtype);
-	fixture_open_kv(&x, MODEL, n_threads, 64, kv_dtype);
+	fixture_open_as(
+		&one, &(struct model_options) { .path = MODEL, .kv_dtype = kv_dtype }, 1, 64);
+	fixture_open_as(
+		&x, &(struct model_options) { .path = MODEL, .kv_dtype = kv_dtype }, n_threads, 64);
 	run_crowd(&x, &c);
 	for (size_t q = 0; q < 4; q++) {
 		float *want = alone(&one, c.ids[q], c.n_prompt[q], N_TEXT);
@@ -195,7 +197,8 @@ Test(model_rows, a_cache_of_halves_stays_close_to_one_of_floats, .timeout = 120)
 		ids[i] = text_id(i);
 	for (size_t t = 0; t < 3; t++) {
 		struct fixture x;
-		fixture_open_kv(&x, MODEL, 1, 64, types[t]);
+		fixture_open_as(
+			&x, &(struct model_options) { .path = MODEL, .kv_dtype = types[t] }, 1, 64);
 		n = N_TEXT * x.vocab_size;
 		logits[t] = alone(&x, ids, N_TEXT - 1, N_TEXT);
 		fixture_close(&x);

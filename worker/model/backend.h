@@ -11,7 +11,7 @@
  * mark, never on the other rows or on the number of threads. */
 #ifndef WORKER_MODEL_BACKEND_H
 #define WORKER_MODEL_BACKEND_H
-#include "kernels/weight.h"
+#include "kernels/packed.h"
 #include "protocol/err.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +27,9 @@ struct step; /* one backend's scratch and the rows of the step in flight */
 struct matrix {
 	struct weight w;   /* w.data NULL = no such matrix */
 	const float *bias; /* [n_out], or NULL */
+	const void
+		*packed; /* the same weights in panels (packing.h), or NULL: products are exact */
+	enum packed_kind packed_kind;
 };
 
 enum norm_kind { NORM_RMS, NORM_LAYER };

@@ -56,6 +56,8 @@ struct step {
 	float *cos, *sin;     /* [n_ropes][max_rows][rope_half] */
 	size_t rope_half;
 
+	void *codes; /* activations of one product in int8 (kernels/packed.h), or NULL */
+	size_t codes_width;
 	float *scratch; /* [n_threads][scratch_floats] */
 	size_t scratch_floats;
 	const void **blocks; /* [n_threads][2][max_blocks] */
@@ -80,7 +82,7 @@ struct step *cpu_step_new(
 	const struct decoder *d, size_t max_rows, struct pool *pool, struct fault *f);
 void cpu_step_free(struct step *s);
 
-/* At most CPU_PRODUCTS_MAX products as one job of the pool. */
+/* At most CPU_PRODUCTS_MAX products of the same rows as one job of the pool. */
 void cpu_multiply(struct step *s, const struct product *p, size_t n);
 /* Floats of scratch a thread needs for products with this matrix. */
 size_t cpu_multiply_scratch(const struct matrix *m);

@@ -1,6 +1,7 @@
-/* backend_cpu_mul.c - products of activations and weights, on two row-exact paths.
+/* backend_cpu_mul.c - products of activations and weights, each path row-exact.
  *
- * Prompt rows go through OpenBLAS in panels of one fixed shape, generated and drafted rows
+ * Packed weights meet rows rounded to int8, once for all products of the same rows. Else
+ * prompt rows go through OpenBLAS in panels of one fixed shape, generated and drafted rows
  * through our own kernels, which read the weights once for all of them. Work is split by
  * output columns: never by the depth of a sum. */
 #include "worker/model/backend_cpu.h"
@@ -61,6 +62,54 @@ static void multiply_panels(
 	}
 }
 
+static void multiply_packed(const struct step *s, const struct matrix *m, const struct mul *whole)
+{
+	s->k.packed_mul(&(struct packed_mul) {
+		.kind = m->packed_kind,
+		.w = m->packed,
+		.n_out = m->w.n_out,
+		.n_in = m->w.n_in,
+		.x = s->codes,
+		.n_rows = whole->n_rows,
+		.o_begin = whole->o_begin,
+		.o_end = whole->o_end,
+		.out = whole->out,
+		.out_stride = whole->out_stride,
+	});
+}
+
+/* Tiles [begin, end) of a product's rows to int8. */
+static void round_tiles(struct step *s, void *arg, size_t begin, size_t end)
+{
+	const struct product *p = arg;
+	size_t n_in = p->matrix->w.n_in;
+
+	for (size_t r = begin * PACKED_ROWS; r < p->n_rows && r < end * PACKED_ROWS;
+		r += PACKED_ROWS)
+		s->k.packed_round(&(struct packed_round) {
+			.x = p->x + r * p->x_stride,
+			.n_rows = p->n_rows - r < PACKED_ROWS ? p->n_rows - r : PACKED_ROWS,
+			.n_in = n_in,
+			.x_stride = p->x_stride,
+			.out = (char *)s->codes + packed_rows_bytes(r, n_in),
+		});
+}
+
+static void round_rows(struct step *s, const struct product *p, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && !p[i].matrix->packed)
+		i++;
+	if (i == n)
+		return;
+	struct product first = p[i];
+	for (; i < n; i++)
+		assert(!p[i].matrix->packed || p[i].x == first.x);
+	cpu_each_rows(s, round_tiles, &first, (first.n_rows + PACKED_ROWS - 1) / PACKED_ROWS,
+		PACKED_ROWS * first.matrix->w.n_in);
+}
+
 static void add_bias(const struct kernels *k, const struct part *part, const struct mul *a)
 {
 	const float *bias = part->p->matrix->bias;
@@ -94,7 +143,9 @@ static void run_part(struct step *s, const struct part *part, size_t chunk, size
 	a.o_end *= GEMM_OUTS;
 	if (a.o_end > m->w.n_out)
 		a.o_end = m->w.n_out;
-	if (part->panels)
+	if (m->packed)
+		multiply_packed(s, m, &a);
+	else if (part->panels)
 		multiply_panels(&s->k, &m->w, &a, cpu_scratch(s, thread));
 	else
 		weight_mul(&s->k, &m->w, &a, cpu_scratch(s, thread));
@@ -144,6 +195,8 @@ static void try_shape(struct step *s, size_t n_in, size_t n_outs)
 
 void cpu_try_panels(struct step *s, const struct matrix *m)
 {
+	if (m->packed)
+		return;
 	if (m->w.data && m->w.n_out >= GEMM_OUTS)
 		try_shape(s, m->w.n_in, GEMM_OUTS);
 	if (m->w.data && m->w.n_out % GEMM_OUTS > 0)
@@ -165,7 +218,12 @@ void cpu_multiply(struct step *s, const struct product *p, size_t n)
 	struct mul_job job = { .s = s };
 
 	assert(n <= CPU_PRODUCTS_MAX);
+	round_rows(s, p, n);
 	for (size_t i = 0; i < n; i++) {
+		if (p[i].matrix->packed) {
+			add_part(&job, (struct part) { &p[i], false, 0, p[i].n_rows, 0, 0 });
+			continue;
+		}
 		bool panels = cpu_takes_panels(s, p[i].matrix);
 		size_t n_own = p[i].n_rows - p[i].n_prefill;
 		add_part(&job, (struct part) { &p[i], panels, 0, p[i].n_prefill, 0, 0 });

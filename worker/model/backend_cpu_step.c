@@ -44,6 +44,8 @@ static void lay_out(struct step *s, struct arena *a)
 	s->gathered = take(a, n, d->dim, sizeof(float));
 	s->cos = take(a, n * DECODER_ROPES_MAX, s->rope_half, sizeof(float));
 	s->sin = take(a, n * DECODER_ROPES_MAX, s->rope_half, sizeof(float));
+	if (s->codes_width > 0)
+		s->codes = take(a, packed_rows_bytes(n, s->codes_width), 1, 1);
 	s->scratch = take(a, n_threads, s->scratch_floats, sizeof(float));
 	s->blocks = take(a, n_threads * 2, s->max_blocks, sizeof *s->blocks);
 	if (d->n_experts == 0)
@@ -85,6 +87,8 @@ static void measure_matrix(struct step *s, const struct matrix *m)
 
 	if (floats > s->scratch_floats)
 		s->scratch_floats = floats;
+	if (m->packed && m->w.n_in > s->codes_width)
+		s->codes_width = m->w.n_in;
 }
 
 static void measure(struct step *s)

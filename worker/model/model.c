@@ -5,6 +5,7 @@
 #include "worker/model/census.h"
 #include "worker/model/defaults.h"
 #include "worker/model/format.h"
+#include "worker/model/packing.h"
 #include "worker/model/pooling.h"
 #include "worker/model/quantization.h"
 #include <assert.h>
@@ -222,6 +223,11 @@ static int bind(struct model *m, bool headers_only, struct fault *f)
 	return m->quantization ? config_status(m->quantization, f) : 0;
 }
 
+static int report_packing(void *arg, double done, struct fault *f)
+{
+	return report(arg, 0.5 + done / 2, "packing", f);
+}
+
 static int load(struct model *m, const struct model_options *opt, struct fault *f)
 {
 	struct model_files *files = &m->files;
@@ -241,6 +247,9 @@ static int load(struct model *m, const struct model_options *opt, struct fault *
 	if ((rc = bind(m, opt->headers_only, f)) < 0)
 		return rc;
 	if ((rc = check_dtype(m, opt->dtype, f)) < 0)
+		return rc;
+	if (!opt->float_activations && !opt->headers_only &&
+		(rc = packing_run(&m->decoder, &m->weights, report_packing, (void *)opt, f)) < 0)
 		return rc;
 	m->kv_dtype = opt->kv_dtype;
 	fill_info(m);

@@ -27,6 +27,9 @@ struct model_options {
 	const char *dtype;     /* NULL = as stored; else "float32" "float16" "bfloat16": refused
 				  with a sentence where it cannot be honoured */
 	enum kv_dtype kv_dtype;
+	/* Products of quantized weights are exact, with float32 activations; else the formats and
+	 * CPUs that have int8 products (kernels/packed.h) use them. */
+	bool float_activations;
 	/* For inspection: everything is checked, but of large tensors nothing is read, so the
 	 * model cannot compute; and *out is set on failure too, with what was found till then:
 	 * facts may be 0 or NULL, so may tokenizer and chat. */

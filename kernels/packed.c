@@ -1,0 +1,221 @@
+/* packed.c - weights into panels, and where things lie in tiles of activations. */
+#include "kernels/packed.h"
+#include "kernels/packed_kinds.h"
+#include "kernels/quant.h"
+#include <assert.h>
+#include <stdint.h>
+#include <string.h>
+
+enum packed_kind packed_kind_of(const struct weight *w)
+{
+	enum packed_kind kind = PACKED_NONE;
+
+	switch (w->type) {
+	case DTYPE_Q4_0: kind = PACKED_Q4_0; break;
+	case DTYPE_Q8_0: kind = PACKED_Q8_0; break;
+	case DTYPE_Q4_K: kind = PACKED_Q4_K; break;
+	case DTYPE_Q5_K: kind = PACKED_Q5_K; break;
+	case DTYPE_Q6_K: kind = PACKED_Q6_K; break;
+	default: break;
+	}
+	return w->data && w->n_in > 0 ? kind : PACKED_NONE;
+}
+
+size_t packed_panel_bytes(enum packed_kind kind, size_t n_in)
+{
+	size_t n_blocks = n_in / PACKED_BLOCK;
+	size_t scales = packed_is_super(kind) ? n_blocks / PACKED_SUPER_BLOCKS * PACKED_SUPER_BYTES
+					      : n_blocks * PACKED_SCALE_BYTES;
+
+	return (n_blocks * packed_code_bytes_of(kind) + scales + 63) & ~(size_t)63;
+}
+
+size_t packed_bytes(enum packed_kind kind, size_t n_out, size_t n_in)
+{
+	size_t n_panels = n_out / PACKED_OUTS + (n_out % PACKED_OUTS > 0), n_bytes;
+
+	/* A panel is smaller than 64 bytes an element, far from SIZE_MAX for any n_in in memory. */
+	if (__builtin_mul_overflow(n_panels, packed_panel_bytes(kind, n_in), &n_bytes))
+		return SIZE_MAX;
+	return n_bytes;
+}
+
+/* -- one output's codes and scales, block by block ------------------------------------------- */
+
+/* What a block of one output is made of: 32 codes and whatever its scales are. */
+struct block {
+	uint8_t q[PACKED_BLOCK];
+	uint16_t d, dmin;   /* f16 bits */
+	uint8_t scale, min; /* of a super-block's part; Q6_K: int8 scales of the halves */
+};
+
+/* Six bits of scale and of minimum for sub-block i of Q4_K and Q5_K (ggml's packing: the upper
+ * four sub-blocks keep their high bits above those of the lower). */
+static void six_bits(const uint8_t scales[12], size_t i, struct block *b)
+{
+	if (i < 4) {
+		b->scale = scales[i] & 63;
+		b->min = scales[i + 4] & 63;
+		return;
+	}
+	b->scale = (uint8_t)((scales[i + 4] & 15) | (scales[i - 4] >> 6 << 4));
+	b->min = (uint8_t)((scales[i + 4] >> 4) | (scales[i] >> 6 << 4));
+}
+
+static void nibbles(uint8_t q[PACKED_BLOCK], const uint8_t *from, unsigned shift)
+{
+	for (size_t i = 0; i < PACKED_BLOCK; i++)
+		q[i] = from[i] >> shift & 15;
+}
+
+static void take_q4_0(const uint8_t *row, size_t at, struct block *b)
+{
+	const struct block_q4_0 *s = (const struct block_q4_0 *)row + at;
+
+	b->d = load_u16(s->d);
+	for (size_t i = 0; i < 16; i++) {
+		b->q[i] = s->qs[i] & 15;
+		b->q[i + 16] = s->qs[i] >> 4;
+	}
+}
+
+static void take_q8_0(const uint8_t *row, size_t at, struct block *b)
+{
+	const struct block_q8_0 *s = (const struct block_q8_0 *)row + at;
+
+	b->d = load_u16(s->d);
+	for (size_t i = 0; i < PACKED_BLOCK; i++)
+		b->q[i] = (uint8_t)s->qs[i] ^ 0x80;
+}
+
+static void take_q4_k(const uint8_t *row, size_t at, struct block *b)
+{
+	const struct block_q4_k *s = (const struct block_q4_k *)row + at / PACKED_SUPER_BLOCKS;
+	size_t i = at % PACKED_SUPER_BLOCKS;
+
+	b->d = load_u16(s->d);
+	b->dmin = load_u16(s->dmin);
+	six_bits(s->scales, i, b);
+	nibbles(b->q, s->qs + i / 2 * PACKED_BLOCK, i % 2 * 4);
+}
+
+static void take_q5_k(const uint8_t *row, size_t at, struct block *b)
+{
+	const struct block_q5_k *s = (const struct block_q5_k *)row + at / PACKED_SUPER_BLOCKS;
+	size_t i = at % PACKED_SUPER_BLOCKS;
+
+	b->d = load_u16(s->d);
+	b->dmin = load_u16(s->dmin);
+	six_bits(s->scales, i, b);
+	nibbles(b->q, s->qs + i / 2 * PACKED_BLOCK, i % 2 * 4);
+	for (size_t j = 0; j < PACKED_BLOCK; j++)
+		b->q[j] |= (uint8_t)((s->qh[j] >> i & 1) << 4);
+}
+
+/* Halves of 128 elements: 64 bytes of low nibbles, 32 of two high bits each. */
+static void take_q6_k(const uint8_t *row, size_t at, struct block *b)
+{
+	const struct block_q6_k *s = (const struct block_q6_k *)row + at / PACKED_SUPER_BLOCKS;
+	size_t half = at % PACKED_SUPER_BLOCKS / 4, i = at % 4;
+	const uint8_t *low = s->ql + half * 64 + i % 2 * 32, *high = s->qh + half * 32;
+
+	b->d = load_u16(s->d);
+	b->scale = (uint8_t)s->scales[half * 8 + i * 2];
+	b->min = (uint8_t)s->scales[half * 8 + i * 2 + 1];
+	nibbles(b->q, low, i / 2 * 4);
+	for (size_t j = 0; j < PACKED_BLOCK; j++)
+		b->q[j] |= (uint8_t)((high[j] >> (2 * i) & 3) << 4);
+}
+
+static void take(
+	const struct weight *w, enum packed_kind kind, size_t o, size_t at, struct block *b)
+{
+	const uint8_t *row = (const uint8_t *)w->data + o * w->row_bytes;
+
+	memset(b, 0, sizeof *b);
+	if (o >= w->n_out)
+		return;
+	switch (kind) {
+	case PACKED_Q4_0: take_q4_0(row, at, b); break;
+	case PACKED_Q8_0: take_q8_0(row, at, b); break;
+	case PACKED_Q4_K: take_q4_k(row, at, b); break;
+	case PACKED_Q5_K: take_q5_k(row, at, b); break;
+	case PACKED_Q6_K: take_q6_k(row, at, b); break;
+	case PACKED_NONE:
+	case PACKED_KINDS: assert(0);
+	}
+}
+
+/* -- a panel --------------------------------------------------------------------------------- */
+
+static void put_codes(enum packed_kind kind, uint8_t *codes, size_t o, const struct block *b)
+{
+	for (size_t i = 0; i < PACKED_BLOCK; i++) {
+		size_t at = i / 4 * 64 + o * 4 + i % 4;
+		if (!packed_is_narrow(kind))
+			codes[at] = b->q[i];
+		else if (i < PACKED_BLOCK / 2)
+			codes[at] = (uint8_t)(b->q[i] | b->q[i + 16] << 4);
+	}
+}
+
+static void put_scales(
+	enum packed_kind kind, uint8_t *scales, size_t at, size_t o, const struct block *b)
+{
+	if (!packed_is_super(kind)) {
+		memcpy(scales + at * PACKED_SCALE_BYTES + 2 * o, &b->d, 2);
+		return;
+	}
+	scales += at / PACKED_SUPER_BLOCKS * PACKED_SUPER_BYTES;
+	memcpy(scales + 2 * o, &b->d, 2);
+	memcpy(scales + 32 + 2 * o, &b->dmin, 2);
+	scales += 64 + at % PACKED_SUPER_BLOCKS * 32;
+	scales[o] = b->scale;
+	scales[16 + o] = b->min;
+}
+
+void packed_fill(const struct weight *w, size_t panel, void *out)
+{
+	enum packed_kind kind = packed_kind_of(w);
+	size_t n_blocks = w->n_in / PACKED_BLOCK, n_codes = packed_code_bytes_of(kind);
+	uint8_t *codes = out, *scales = codes + n_blocks * n_codes;
+	struct block b;
+
+	memset(out, 0, packed_panel_bytes(kind, w->n_in));
+	for (size_t o = 0; o < PACKED_OUTS; o++)
+		for (size_t at = 0; at < n_blocks; at++) {
+			take(w, kind, panel * PACKED_OUTS + o, at, &b);
+			put_codes(kind, codes + at * n_codes, o, &b);
+			put_scales(kind, scales, at, o, &b);
+		}
+}
+
+/* -- tiles of activations -------------------------------------------------------------------- */
+
+size_t packed_height(size_t n_rows)
+{
+	size_t height = 1;
+
+	assert(n_rows >= 1 && n_rows <= PACKED_ROWS);
+	while (height < n_rows)
+		height *= 2;
+	return height;
+}
+
+size_t packed_tile_bytes(size_t n_rows, size_t n_in)
+{
+	return packed_height(n_rows) * PACKED_ROW_BYTES * (n_in / PACKED_BLOCK);
+}
+
+size_t packed_rows_bytes(size_t n_rows, size_t n_in)
+{
+	size_t whole = n_rows / PACKED_ROWS, rest = n_rows % PACKED_ROWS;
+
+	return whole * packed_tile_bytes(PACKED_ROWS, n_in) +
+	       (rest ? packed_tile_bytes(rest, n_in) : 0);
+}
+
+bool packed_pays(unsigned used)
+{
+	return (used & KERNELS_VNNI) != 0;
+}

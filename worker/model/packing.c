@@ -1,0 +1,83 @@
+/* packing.c - packs the matrices of a decoder once, when it is loaded. */
+#include "worker/model/packing.h"
+#include <stdlib.h>
+
+struct packing {
+	struct weights *w;
+	packing_progress *progress;
+	void *arg;
+	struct fault *f;
+	size_t n_bytes, n_done; /* of panels, of all matrices and so far */
+	int rc;
+};
+
+typedef void each_fn(struct packing *p, struct matrix *m);
+
+static void each_of_ffn(struct packing *p, struct ffn *ffn, each_fn *fn)
+{
+	fn(p, &ffn->gate);
+	fn(p, &ffn->up);
+	fn(p, &ffn->down);
+}
+
+static void each_matrix(struct packing *p, struct decoder *d, each_fn *fn)
+{
+	for (size_t i = 0; i < d->n_layers; i++) {
+		struct layer *l = &d->layers[i];
+		fn(p, &l->q);
+		fn(p, &l->k);
+		fn(p, &l->v);
+		fn(p, &l->o);
+		each_of_ffn(p, &l->ffn, fn);
+		for (size_t e = 0; e < l->experts.n_experts; e++)
+			each_of_ffn(p, &l->experts.experts[e], fn);
+	}
+	fn(p, &d->head.matrix);
+}
+
+static void measure(struct packing *p, struct matrix *m)
+{
+	enum packed_kind kind = packed_kind_of(&m->w);
+
+	if (kind != PACKED_NONE)
+		p->n_bytes += packed_bytes(kind, m->w.n_out, m->w.n_in);
+}
+
+static void pack(struct packing *p, struct matrix *m)
+{
+	enum packed_kind kind = packed_kind_of(&m->w);
+	size_t n_bytes, panel_bytes;
+	uint8_t *out;
+
+	if (kind == PACKED_NONE || p->rc < 0)
+		return;
+	panel_bytes = packed_panel_bytes(kind, m->w.n_in);
+	n_bytes = packed_bytes(kind, m->w.n_out, m->w.n_in);
+	out = weights_alloc(p->w, n_bytes, 1);
+	if (!out) {
+		p->rc = fault_set(
+			p->f, ERR_NOMEM, "no memory for %zu bytes of packed weights", n_bytes);
+		return;
+	}
+	for (size_t i = 0; i * panel_bytes < n_bytes; i++)
+		packed_fill(&m->w, i, out + i * panel_bytes);
+	m->packed = out;
+	m->packed_kind = kind;
+	p->n_done += n_bytes;
+	p->rc = p->progress(p->arg, (double)p->n_done / (double)p->n_bytes, p->f);
+}
+
+int packing_run(struct decoder *d, struct weights *w, packing_progress *progress, void *arg,
+	struct fault *f)
+{
+	struct packing p = { .w = w, .progress = progress, .arg = arg, .f = f };
+	struct kernels k;
+	unsigned mask;
+
+	if (!kernels_parse_mask(getenv("KERNELS_MASK"), &mask) ||
+		!packed_pays(kernels_select(&k, mask)))
+		return 0;
+	each_matrix(&p, d, measure);
+	each_matrix(&p, d, pack);
+	return p.rc;
+}

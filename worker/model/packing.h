@@ -1,0 +1,15 @@
+/* packing.h - a bound decoder's quantized matrices in panels for int8 products.
+ *
+ * Where the CPU has no int8 kernels, or a format no packed kind, a matrix stays as it is and
+ * is multiplied exactly. The stored weights stay mapped: embeddings are read from them. */
+#ifndef WORKER_MODEL_PACKING_H
+#define WORKER_MODEL_PACKING_H
+#include "worker/model/decoder.h"
+
+/* Called after each matrix with the share that is done; negative to stop. */
+typedef int packing_progress(void *arg, double done, struct fault *f);
+
+/* 0, ERR_NOMEM, or what progress returned. Panels are owned by w. */
+int packing_run(struct decoder *d, struct weights *w, packing_progress *progress, void *arg,
+	struct fault *f);
+#endif
