@@ -11,6 +11,11 @@ void admit_unreadable(struct controller *c, enum frame_status why);
 void admit_model_call(struct controller *c, const struct method *m, struct json_span id,
 	struct json_span params, struct call_seat seat);
 
+/* A call that lost its worker, back into the queue, alone; the bounds do not hold for it. */
+void admit_again(struct controller *c, struct call *call);
+/* A generate of ours that continues s, queued before others. */
+void admit_continuation(struct controller *c, struct stream *s, struct json_span params);
+
 /* Full parameter check, for the cases the controller decides itself. 0, or the fault. */
 int admit_check(const struct method *m, struct json_span params, struct fault *f);
 #endif

@@ -102,6 +102,7 @@ struct admission {
 	struct json_span id, params;
 	struct call_seat seat;
 	struct routing r;
+	bool is_again;     /* it was admitted before */
 	struct buf edited; /* params with a stream_id of ours, if it came without */
 };
 
@@ -112,15 +113,17 @@ static void on_overdue(evutil_socket_t fd, short what, void *arg)
 	cancel_overdue(call->controller, call);
 }
 
-static void set_deadline(struct controller *c, struct call *call, int64_t ms)
+/* Times the call out at call->deadline_us, unless that is 0. */
+static void arm_deadline(struct controller *c, struct call *call)
 {
 	struct json_span v = json_find(call->params, "timeout_ms");
-	if (ms <= 0)
+	uint64_t now = clock_us();
+	if (!call->deadline_us || call->timer)
 		return;
-	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
-	call->timeout_at = (size_t)(v.at - call->params.at);
+	uint64_t left = call->deadline_us > now ? call->deadline_us - now : 0;
+	struct timeval tv = { (time_t)(left / 1000000), (suseconds_t)(left % 1000000) };
+	call->timeout_at = v.at ? (size_t)(v.at - call->params.at) : 0;
 	call->n_timeout = v.n;
-	call->deadline_us = call->arrived_us + (uint64_t)ms * 1000;
 	call->timer = evtimer_new(c->base, on_overdue, call);
 	event_add(call->timer, &tv);
 }
@@ -201,11 +204,12 @@ static void enqueue(struct admission *a, struct call *call)
 		.client = r->client_name,
 		.priority = r->rank,
 		/* What is answered late or reports progress travels alone. */
-		.gathers = call->method->batch_name && !reports &&
+		.gathers = call->method->batch_name && !reports && !a->is_again &&
 			   (r->wants_stream || call->method->cls != METHOD_STREAM),
+		.is_suspect = a->is_again,
 	};
 	call->waiting.n_bytes = call->params.n;
-	if (queue_push(&c->queue, &place, &call->waiting, call->arrived_us) < 0) {
+	if (queue_push(&c->queue, &place, &call->waiting, clock_us()) < 0) {
 		overload(c, call, call->arrived_us);
 		return;
 	}
@@ -235,9 +239,13 @@ static void admit_checked(struct admission *a, struct stream *stream)
 	call->stream = stream;
 	if (stream) {
 		stream->arrived_us = call->arrived_us;
+		stream->tells_progress = a->r.wants_stream;
+		stream->deadline_us =
+			a->r.timeout ? call->arrived_us + (uint64_t)a->r.timeout * 1000 : 0;
 		stream_own(&c->streams, stream, call, call->id);
 	}
-	set_deadline(c, call, a->r.timeout);
+	call->deadline_us = a->r.timeout ? call->arrived_us + (uint64_t)a->r.timeout * 1000 : 0;
+	arm_deadline(c, call);
 	const struct model *model = models_find(&c->models, a->r.model);
 	if (model->is_failed && !model_is_expected(model))
 		fail_lost_model(c, call);
@@ -264,4 +272,39 @@ void admit_model_call(struct controller *c, const struct method *m, struct json_
 	}
 	buf_release(&a->edited);
 	free(a);
+}
+
+/* -- once more -------------------------------------------------------------------------- */
+
+static void queue_again(struct controller *c, struct call *call)
+{
+	struct admission *a = xcalloc(1, sizeof *a);
+	a->c = c;
+	a->is_again = true;
+	read_routing(call->method, call->params, &a->r);
+	if (call->is_continuation)
+		a->r.rank = QUEUE_URGENT;
+	arm_deadline(c, call);
+	enqueue(a, call);
+	free(a);
+}
+
+void admit_again(struct controller *c, struct call *call)
+{
+	queue_again(c, call);
+}
+
+void admit_continuation(struct controller *c, struct stream *s, struct json_span params)
+{
+	struct call_seed seed = {
+		.method = method_find("generate"), .params = params, .now_us = clock_us()
+	};
+	struct call *call = registry_admit(c->registry, &seed);
+	call->controller = c;
+	call->wants_stream = true;
+	call->is_continuation = true;
+	call->stream = s;
+	call->deadline_us = s->deadline_us;
+	s->continuation = call;
+	queue_again(c, call);
 }

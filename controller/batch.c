@@ -12,7 +12,7 @@ struct batch_caps batch_allow(const struct batch_view *v)
 	if (v->n_waiting == 0 || v->room == 0)
 		return none;
 	if (!v->gathers) {
-		if (v->n_in_flight >= BATCH_SOLO)
+		if (v->n_in_flight >= (v->is_suspect ? 1 : BATCH_SOLO))
 			return none;
 		return (struct batch_caps) { 1, BATCH_BYTES };
 	}

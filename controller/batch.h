@@ -20,9 +20,11 @@
 
 /* One bucket (method and model) as one worker sees it. */
 struct batch_view {
-	bool gathers;            /* the method has a batch form */
-	size_t n_waiting;        /* calls */
-	size_t n_in_flight;      /* frames of this bucket at this worker */
+	bool is_suspect;    /* calls lost with a worker: one at a time, so that only the guilty one
+			       of them is there when the next worker dies */
+	bool gathers;       /* the method has a batch form */
+	size_t n_waiting;   /* calls */
+	size_t n_in_flight; /* frames of this bucket at this worker */
 	uint64_t oldest_wait_us; /* of the calls waiting */
 	size_t room;             /* calls the worker may still take (streams) */
 };

@@ -52,6 +52,7 @@ static bool ask_worker(struct controller *c, struct stream *s, peer_reply_fn fn,
 	struct buf params = BUF_INIT;
 	if (!w || !w->peer)
 		return false;
+	s->is_cancelled = true;
 	c->metrics.counts[METRICS_CANCELS]++;
 	write_stream_id(s, &params);
 	peer_call(w->peer, "cancel", (struct json_span) { params.data, params.n_bytes }, fn, arg);
@@ -59,9 +60,20 @@ static bool ask_worker(struct controller *c, struct stream *s, peer_reply_fn fn,
 	return true;
 }
 
+/* It lost its worker and waits for another: it ends here. */
+static bool end_waiting(struct controller *c, struct stream *s)
+{
+	struct call *call = s->continuation;
+	if (!call || call->owner != CALL_QUEUED || !cancel_withdraw(c, call))
+		return false;
+	finish_cancelled(c, call);
+	return true;
+}
+
 void cancel_at_worker(struct controller *c, struct stream *s)
 {
-	ask_worker(c, s, on_nothing, NULL);
+	if (!end_waiting(c, s))
+		ask_worker(c, s, on_nothing, NULL);
 }
 
 /* -- calls not answered yet ------------------------------------------------------------- */
@@ -139,7 +151,9 @@ static void cancel_named(
 	}
 	if (target)
 		s = target->stream;
-	if (!s || !ask_worker(c, s, on_cancelled, asker))
+	if (s && end_waiting(c, s))
+		answer(c, asker, true);
+	else if (!s || !ask_worker(c, s, on_cancelled, asker))
 		answer(c, asker, false);
 }
 

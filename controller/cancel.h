@@ -13,6 +13,6 @@ void cancel_overdue(struct controller *c, struct call *call);
  * cannot let go (a load, a cancel): it will be answered in its own time. */
 bool cancel_withdraw(struct controller *c, struct call *call);
 
-/* Ask the worker to end a stream. */
+/* Ask the worker to end a stream; one that waits for a worker ends here. */
 void cancel_at_worker(struct controller *c, struct stream *s);
 #endif

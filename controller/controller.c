@@ -8,6 +8,7 @@
 #include "controller/local.h"
 #include "controller/orphan.h"
 #include "controller/relay.h"
+#include "controller/replay.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include <signal.h>
@@ -70,7 +71,13 @@ static void on_answered(void *arg, struct call *call)
 {
 	struct controller *c = arg;
 	struct stream *s = call->stream;
+	if (call->is_continuation) {
+		if (s)
+			replay_answered(c, s, call);
+		return;
+	}
 	note_answer(c, call);
+	retry_answered(&c->retry);
 	if (!s)
 		return;
 	s->call = NULL;
@@ -79,6 +86,7 @@ static void on_answered(void *arg, struct call *call)
 		return;
 	}
 	c->metrics.counts[METRICS_STREAMS]++;
+	replay_keep_params(s, call);
 	stream_open(&c->streams, s);
 }
 
@@ -147,6 +155,7 @@ struct controller *controller_new(
 	c->streams.write = write_to_host;
 	c->streams.ended = relay_stream_ended;
 	c->streams.arg = c;
+	retry_init(&c->retry, opt->retry_budget, c->started_us);
 	queue_init(&c->queue, opt->queue_calls, opt->queue_bytes);
 	c->dispatch = event_new(base, -1, 0, on_dispatch, c);
 	c->phase_timer = evtimer_new(base, on_phase_timer, c);

@@ -12,6 +12,7 @@
 #include "controller/options.h"
 #include "controller/queue.h"
 #include "controller/registry.h"
+#include "controller/retry.h"
 #include "controller/stream.h"
 #include <event2/event.h>
 
@@ -33,6 +34,7 @@ struct controller {
 	struct fleet fleet;
 	struct models models;
 	struct metrics metrics;
+	struct retry_budget retry;
 	struct event *dispatch; /* runs dispatch_run() at the end of this turn */
 
 	enum controller_phase phase;

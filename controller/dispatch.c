@@ -2,6 +2,7 @@
 #include "controller/dispatch.h"
 #include "controller/batch.h"
 #include "controller/clock.h"
+#include "controller/replay.h"
 #include "controller/route.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
@@ -35,15 +36,23 @@ static void land(struct flight *fl, size_t i, enum answer a, struct json_span bo
 		return;
 	fl->calls[i] = NULL;
 	call->flight = NULL;
+	if (call->stream && a == ANSWER_RESULT)
+		replay_note_handshake(call->stream, body);
 	registry_finish(fl->worker->c->registry, call, a, body);
 }
 
 static void land_crash(struct flight *fl, size_t i)
 {
 	struct buf error = BUF_INIT;
-	bool generates = fl->method->cls == METHOD_STREAM;
-	worker_write_crash(fl->worker, generates ? "prefill" : "running", generates - 1, &error);
-	land(fl, i, ANSWER_ERROR, (struct json_span) { error.data, error.n_bytes });
+	struct call *call = fl->calls[i];
+	if (!call)
+		return;
+	call->flight = NULL;
+	call->owner = CALL_ADMITTED;
+	if (replay_call(fl->worker, call, &error))
+		fl->calls[i] = NULL;
+	else
+		land(fl, i, ANSWER_ERROR, (struct json_span) { error.data, error.n_bytes });
 	buf_release(&error);
 }
 
@@ -237,6 +246,16 @@ static void send_frame(
 
 /* -- who and what next ------------------------------------------------------------------ */
 
+/* A stream that was lost with a worker and has not got further yet at this one. */
+static bool has_unproven_stream(const struct worker *w)
+{
+	const struct stream *s;
+	for (s = w->c->streams.by_id; s; s = s->hh.next)
+		if (s->worker == w->index && stream_is_suspect(s))
+			return true;
+	return false;
+}
+
 static struct batch_caps allowance(
 	const struct worker *w, const struct queue_bucket *b, uint64_t now)
 {
@@ -244,8 +263,11 @@ static struct batch_caps allowance(
 	size_t most = w->c->opt->streams, room = BATCH_CALLS;
 	if (m->cls == METHOD_STREAM)
 		room = w->n_streams < most ? most - w->n_streams : 0;
+	if (m->cls == METHOD_STREAM && b->is_suspect && has_unproven_stream(w))
+		room = 0;
 	struct batch_view v = {
 		.gathers = b->gathers,
+		.is_suspect = b->is_suspect,
 		.n_waiting = b->n_calls,
 		.n_in_flight = b->in_flight[w->index],
 		.oldest_wait_us = now - queue_oldest(b),

@@ -92,8 +92,7 @@ static void cancel_streams(struct controller *c)
 	struct stream *s, *tmp;
 	c->phase = PHASE_CANCELLING;
 	HASH_ITER (hh, c->streams.by_id, s, tmp)
-		if (s->worker >= 0)
-			cancel_at_worker(c, s);
+		cancel_at_worker(c, s);
 	set_timer(c, slice_ms(c));
 }
 

@@ -5,6 +5,7 @@
 #include "controller/dispatch.h"
 #include "controller/local.h"
 #include "controller/relay.h"
+#include "controller/replay.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include "protocol/version.h"
@@ -142,7 +143,8 @@ static void note_end(struct worker *w, int status)
 }
 
 /* What it wrote before it died is still delivered; then its calls are lost, then its
- * streams, in this order, so that a handshake is never answered after its stream ended. */
+ * streams, in this order, so that a handshake is never answered after its stream ended. A
+ * stream that was being cancelled ends first: its cancel is answered with the calls. */
 static void ended(struct worker *w, int status)
 {
 	bool was_expected = w->sup.state == SUP_DRAINING || w->sup.state == SUP_KILLED;
@@ -162,8 +164,9 @@ static void ended(struct worker *w, int status)
 		event = SUP_UNFIT;
 	w->peer = NULL;
 	happened(w, event);
+	replay_end_cancelled(w);
 	peer_close(peer);
-	relay_worker_lost(w);
+	replay_streams(w);
 	models_worker_lost(w->c, w, w->sup.state == SUP_FAILED);
 	workers_changed(w->c);
 }
@@ -248,7 +251,7 @@ void fleet_start(struct controller *c)
 		w->c = c;
 		w->index = i;
 		w->timer = evtimer_new(c->base, on_timer, w);
-		sup_init(&w->sup);
+		sup_init(&w->sup, c->opt->restarts);
 	}
 	for (int i = 0; i < f->n; i++)
 		start(&f->workers[i]);
@@ -328,7 +331,7 @@ bool fleet_is_gone(const struct fleet *f)
 
 /* -- telling ---------------------------------------------------------------------------- */
 
-static void open_error(struct buf *out, const struct worker *w, const char *message)
+static void open_error(struct buf *out, const struct worker *w, const char *message, bool is_poison)
 {
 	const struct err_info *info = err_info(ERR_WORKER_CRASHED);
 	buf_addc(out, '{');
@@ -337,7 +340,7 @@ static void open_error(struct buf *out, const struct worker *w, const char *mess
 	jout_key(out, "data");
 	buf_addc(out, '{');
 	jout_key_cstr(out, "type", info->type);
-	jout_key_bool(out, "retryable", sup_may_serve(w->sup.state));
+	jout_key_bool(out, "retryable", !is_poison && sup_may_serve(w->sup.state));
 }
 
 static void write_end(const struct worker *w, struct buf *out)
@@ -361,14 +364,19 @@ static void write_end(const struct worker *w, struct buf *out)
 	buf_adds(out, "}}");
 }
 
-void worker_write_crash(const struct worker *w, const char *phase, int64_t tokens, struct buf *out)
+void worker_write_crash(const struct worker *w, const struct crash_note *note, struct buf *out)
 {
 	char message[512];
-	snprintf(message, sizeof message, "Worker crashed: %s", w->last_error);
-	open_error(out, w, message);
-	jout_key_cstr(out, "phase", phase);
-	if (tokens >= 0)
-		jout_key_int(out, "tokens_delivered", tokens);
+	snprintf(message, sizeof message, "Worker crashed%s: %s",
+		note->is_poison ? ", as one did before with this request" : "", w->last_error);
+	open_error(out, w, message, note->is_poison);
+	jout_key_cstr(out, "phase", note->phase);
+	if (note->tokens >= 0)
+		jout_key_int(out, "tokens_delivered", note->tokens);
+	if (note->is_poison)
+		jout_key_bool(out, "poison", true);
+	if (note->is_spent)
+		jout_key_bool(out, "retry_budget_spent", true);
 	write_end(w, out);
 }
 
@@ -377,7 +385,7 @@ void fleet_write_failure(const struct fleet *f, struct buf *out)
 	char message[512];
 	const struct worker *w = &f->workers[0];
 	snprintf(message, sizeof message, "No worker can serve: %s", w->last_error);
-	open_error(out, w, message);
+	open_error(out, w, message, false);
 	jout_key_cstr(out, "phase", "start");
 	write_end(w, out);
 }

@@ -60,8 +60,15 @@ void fleet_models_back(struct worker *w);
 struct worker *fleet_worker(struct fleet *f, int index);
 bool worker_is_ready(const struct worker *w);
 
-/* The error object of what a worker's end took with it. tokens < 0: not a stream. */
-void worker_write_crash(const struct worker *w, const char *phase, int64_t tokens, struct buf *out);
+/* What a worker's end took with it. */
+struct crash_note {
+	const char *phase;
+	int64_t tokens; /* delivered; < 0: not a stream */
+	bool is_poison; /* the second worker it was lost with */
+	bool is_spent;  /* it would go again if the retry budget allowed */
+};
+/* Its error object. */
+void worker_write_crash(const struct worker *w, const struct crash_note *note, struct buf *out);
 /* The same for a call that found no worker able to serve. */
 void fleet_write_failure(const struct fleet *f, struct buf *out);
 #endif

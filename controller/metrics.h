@@ -49,6 +49,11 @@ enum metrics_count {
 	METRICS_OVERLOADS,
 	METRICS_TIMEOUTS,
 	METRICS_CRASHES,
+	METRICS_RETRIES,       /* calls and streams given to a worker again */
+	METRICS_REPLAYS,       /* of those, open streams */
+	METRICS_RETRIES_SPENT, /* not, for the budget was spent */
+	METRICS_POISONED,      /* not, for two workers died with it */
+	METRICS_LOST,          /* not, for it could not be or was not wanted */
 	METRICS_TOKENS_IN,
 	METRICS_TOKENS_OUT,
 	METRICS_TOKENS_CACHED,

@@ -71,7 +71,10 @@ static void note_failure(struct model_op *op, struct worker *w, const struct pee
 	if (op->error.n_bytes)
 		return;
 	if (r->outcome == PEER_LOST)
-		worker_write_crash(w, op->kind == OP_LOAD ? "load" : "unload", -1, &op->error);
+		worker_write_crash(w,
+			&(struct crash_note) {
+				.phase = op->kind == OP_LOAD ? "load" : "unload", .tokens = -1 },
+			&op->error);
 	else
 		buf_add(&op->error, r->body.at, r->body.n);
 }

@@ -28,7 +28,6 @@ void model_op_start(struct model_op *op);
 void model_op_cancel(struct model_op *op);
 
 /* For models.c and model_op.c. */
-uint64_t model_bit(int worker);
 void model_free(struct models *ms, struct model *m);
 void model_fail_waiting(struct controller *c, const struct model *m);
 

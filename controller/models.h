@@ -39,6 +39,7 @@ struct models {
 struct model *models_find(struct models *ms, const char *id);
 /* A call may be queued for it: it is loaded, or will be unless its load fails. */
 bool model_is_expected(const struct model *m);
+uint64_t model_bit(int worker); /* in wanted, has, coming */
 bool model_is_at(const struct model *m, int worker);
 
 /* Take over a load_model, unload_model or list_models call; they answer it. */

@@ -78,7 +78,8 @@ static void on_share(void *arg, const struct peer_reply *r)
 	if (r->outcome == PEER_RESULT)
 		take_models(l, r->body, worker);
 	else if (r->outcome == PEER_LOST && !l->error.n_bytes)
-		worker_write_crash(fleet_worker(&l->c->fleet, worker), "running", -1, &l->error);
+		worker_write_crash(fleet_worker(&l->c->fleet, worker),
+			&(struct crash_note) { .phase = "running", .tokens = -1 }, &l->error);
 	else if (!l->error.n_bytes)
 		buf_add(&l->error, r->body.at, r->body.n);
 	if (--l->n_left == 0)

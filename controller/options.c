@@ -1,6 +1,7 @@
 /* options.c - the controller's command line. */
 #include "controller/options.h"
 #include "controller/spawn.h"
+#include "controller/supervise.h"
 #include "protocol/limits.h"
 #include "protocol/mem.h"
 #include <errno.h>
@@ -28,6 +29,8 @@ const char options_help[] =
 	"  --queue-calls=N       requests that may wait before `overloaded` (16384)\n"
 	"  --queue-bytes=BYTES   the same in bytes (268435456)\n"
 	"  --streams=N           generates one worker holds; the rest wait in turn (256)\n"
+	"  --restarts=N          of one worker in a minute before it is given up (3)\n"
+	"  --retry-budget=N      requests lost with a worker that may go again at once (1024)\n"
 	"  -v, --verbose         more on stderr; TRACE=all prints each request's way\n"
 	"  --version, --help\n"
 	"  -- ARGS               further arguments for each worker (tandem-worker --help)\n"
@@ -49,6 +52,8 @@ enum {
 	OPT_QUEUE_CALLS,
 	OPT_QUEUE_BYTES,
 	OPT_STREAMS,
+	OPT_RESTARTS,
+	OPT_RETRY_BUDGET,
 	OPT_HELP,
 	OPT_VERSION,
 };
@@ -64,6 +69,8 @@ static const struct option LONG[] = {
 	{ "queue-calls", required_argument, NULL, OPT_QUEUE_CALLS },
 	{ "queue-bytes", required_argument, NULL, OPT_QUEUE_BYTES },
 	{ "streams", required_argument, NULL, OPT_STREAMS },
+	{ "restarts", required_argument, NULL, OPT_RESTARTS },
+	{ "retry-budget", required_argument, NULL, OPT_RETRY_BUDGET },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -111,7 +118,10 @@ static bool take_number(struct options *o, int opt, const char *value)
 		max = 86400000;
 	else if (opt == OPT_THREADS)
 		max = 1024;
-	if (!options_number(value, opt != OPT_DRAIN_MS, max, &v))
+	else if (opt == OPT_RESTARTS)
+		max = SUP_RESTARTS_MAX;
+	bool may_be_0 = opt == OPT_DRAIN_MS || opt == OPT_RESTARTS || opt == OPT_RETRY_BUDGET;
+	if (!options_number(value, !may_be_0, max, &v))
 		return false;
 	switch (opt) {
 	case OPT_WORKERS: o->n_workers = (int)v; break;
@@ -121,6 +131,8 @@ static bool take_number(struct options *o, int opt, const char *value)
 	case OPT_QUEUE_BYTES: o->queue_bytes = (size_t)v; break;
 	case OPT_STREAMS: o->streams = (size_t)v; break;
 	case OPT_THREADS: o->threads = v; break;
+	case OPT_RESTARTS: o->restarts = (unsigned)v; break;
+	case OPT_RETRY_BUDGET: o->retry_budget = (double)v; break;
 	}
 	return true;
 }
@@ -152,6 +164,8 @@ static void set_defaults(struct options *o)
 		.queue_calls = LIMIT_QUEUE_CALLS,
 		.queue_bytes = LIMIT_QUEUE_BYTES,
 		.streams = 256,
+		.restarts = SUP_RESTARTS,
+		.retry_budget = 1024,
 	};
 	options_pass_on(o, worker);
 	free(worker);

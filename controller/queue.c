@@ -44,7 +44,10 @@ void queue_settle(struct queue *q, struct queue_bucket *b)
 static struct queue_bucket *bucket_get(struct queue *q, const struct queue_place *p)
 {
 	char name[2048];
-	int n = snprintf(name, sizeof name, "%s%c %s %s", p->method_name, p->gathers ? '+' : '-',
+	int n = snprintf(name, sizeof name, "%s%c %s %s", p->method_name,
+		p->is_suspect ? '!'
+		: p->gathers  ? '+'
+			      : '-',
 		p->model, p->beside ? p->beside : "");
 	if (n < 0 || (size_t)n >= sizeof name)
 		return NULL;
@@ -58,6 +61,7 @@ static struct queue_bucket *bucket_get(struct queue *q, const struct queue_place
 	b->beside = p->beside ? xstrdup(p->beside) : NULL;
 	b->method = p->method;
 	b->gathers = p->gathers;
+	b->is_suspect = p->is_suspect;
 	for (int i = 0; i < QUEUE_N_PRIORITIES; i++)
 		TAILQ_INIT(&b->turns[i]);
 	TAILQ_INIT(&b->arrivals);
@@ -85,7 +89,8 @@ static struct queue_lane *lane_get(struct queue_bucket *b, const struct queue_pl
 
 int queue_push(struct queue *q, const struct queue_place *p, struct queue_item *it, uint64_t now)
 {
-	if (q->n_calls >= q->max_calls || it->n_bytes > q->max_bytes - q->n_bytes)
+	size_t left = q->max_bytes > q->n_bytes ? q->max_bytes - q->n_bytes : 0;
+	if (!p->is_suspect && (q->n_calls >= q->max_calls || it->n_bytes > left))
 		return ERR_OVERLOADED;
 	struct queue_bucket *b = bucket_get(q, p);
 	if (!b)

@@ -46,7 +46,7 @@ struct queue_bucket {
 	char *model;
 	char *beside;       /* a second model its calls need at the same worker, or NULL */
 	const void *method; /* the caller's; the same for every call of the bucket */
-	bool gathers;
+	bool gathers, is_suspect;
 	struct queue_lanes turns[QUEUE_N_PRIORITIES];
 	struct queue_lane *lanes; /* the same, by key */
 	struct queue_items arrivals;
@@ -73,6 +73,8 @@ struct queue_place {
 	const char *client; /* "" = the anonymous one */
 	enum queue_priority priority;
 	bool gathers;
+	bool is_suspect; /* its worker died: it goes by itself, and was let in before, so that the
+			    bounds do not hold for it */
 };
 
 void queue_init(struct queue *q, size_t max_calls, size_t max_bytes);

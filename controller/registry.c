@@ -144,6 +144,7 @@ void registry_finish(struct registry *r, struct call *c, enum answer a, struct j
 	}
 	if (c->id.at && !c->is_silent)
 		write_answer(r, c->id, a, body);
+	c->answer = body;
 	release(r, c);
 }
 

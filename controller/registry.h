@@ -47,6 +47,8 @@ struct call {
 	bool wants_stream;             /* generate with notifications */
 	bool is_silent;                /* its answer is not written: cancelled by an MCP host */
 	struct stream *stream;         /* generate: its stream_id, reserved */
+	bool is_continuation;          /* ours, of a stream that lost its worker: replay.h */
+	unsigned deaths;               /* of workers that had it */
 
 	uint64_t number; /* ours, for TRACE */
 	uint64_t arrived_us;
@@ -56,9 +58,10 @@ struct call {
 	size_t flight_slot;
 
 	struct call_seat seat;
-	struct group *leads; /* the group whose answers make this call's, or NULL */
-	struct call *kept;   /* answered members of the group it was the parent of */
-	int code;            /* once answered: 0, or the error's code */
+	struct group *leads;     /* the group whose answers make this call's, or NULL */
+	struct call *kept;       /* answered members of the group it was the parent of */
+	int code;                /* once answered: 0, or the error's code */
+	struct json_span answer; /* of a call without a seat, while answered() looks at it */
 
 	struct call *next; /* in a kept list */
 	TAILQ_ENTRY(call) live;

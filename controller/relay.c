@@ -2,31 +2,57 @@
 #include "controller/relay.h"
 #include "controller/clock.h"
 #include "controller/dispatch.h"
+#include "controller/splice.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
 #include <string.h>
 
-/* Tokens in one stream.chunk: a batched one says how many. */
-static size_t tokens_of(struct json_span params)
+static void note_token(struct stream *s, struct json_span token)
 {
-	int64_t n = 1;
-	struct json_span size = json_find(params, "batch_size");
-	if (size.at && (!json_get_int(size, &n) || n < 0))
-		n = 1;
-	return (size_t)n;
+	int64_t id = -1, index = -1;
+	bool is_tail = false;
+	json_get_bool(json_find(token, "is_tail"), &is_tail);
+	if (json_find(token, "cumulative_text").at)
+		s->is_unloggable = true;
+	if (is_tail) {
+		s->is_unloggable = true;
+		return;
+	}
+	json_get_int(json_find(token, "token_id"), &id);
+	json_get_int(json_find(token, "index"), &index);
+	stream_note_token(s, id, index);
+}
+
+/* Returns how many tokens the chunk holds. */
+static size_t note_tokens(struct stream *s, struct json_span params)
+{
+	struct json_span tokens = json_find(params, "tokens"), token;
+	size_t before = s->n_tokens;
+	if (json_kind(tokens) == '[') {
+		struct json_cursor cursor = json_iterate(tokens);
+		while (json_next_element(&cursor, &token))
+			note_token(s, token);
+	} else {
+		note_token(s, params);
+	}
+	return s->n_tokens - before;
 }
 
 static void note_chunk(struct controller *c, struct stream *s, struct json_span params)
 {
 	struct metrics *m = &c->metrics;
 	uint64_t now = clock_us();
-	size_t n = tokens_of(params);
+	bool was_suspect = stream_is_suspect(s);
+	size_t n = note_tokens(s, params);
+	if (was_suspect)
+		dispatch_soon(c); /* the next one's turn */
+	if (!s->first_us)
+		s->first_us = now;
 	if (!s->last_us)
 		histogram_add(&m->times[METRICS_FIRST_TOKEN], now - s->arrived_us);
 	else if (n > 0)
 		histogram_add(&m->times[METRICS_INTER_TOKEN], (now - s->last_us) / n);
 	s->last_us = now;
-	s->n_tokens += n;
 	m->counts[METRICS_TOKENS_OUT] += n;
 }
 
@@ -47,6 +73,27 @@ static void note_stats(struct controller *c, struct json_span params)
 		if (json_get_int(json_find(usage, members[i].name), &n) && n > 0)
 			c->metrics.counts[members[i].count] += (uint64_t)n;
 	}
+}
+
+/* A worker that went on with a stream knows only its own part of the times. */
+static void pass_continued_stats(struct controller *c, struct stream *s, struct json_span params)
+{
+	static const char *const ours[] = { "time_to_first_token", "total_time",
+		"tokens_per_second", "replays", NULL };
+	struct buf told = BUF_INIT, text = BUF_INIT;
+	double total = (double)(clock_us() - s->arrived_us) / 1e6;
+	double first = s->first_us ? (double)(s->first_us - s->arrived_us) / 1e6 : total;
+	splice_without(&told, params, ours);
+	jout_key_num(&told, "time_to_first_token", first);
+	jout_key_num(&told, "total_time", total);
+	jout_key_num(&told, "tokens_per_second",
+		s->n_tokens > 1 && total > first ? (double)(s->n_tokens - 1) / (total - first) : 0);
+	jout_key_int(&told, "replays", s->n_replays);
+	buf_addc(&told, '}');
+	rpc_write_notification(&text, "stream.stats", told.data, told.n_bytes);
+	stream_pass(&c->streams, s, STREAM_STATS, text.data, text.n_bytes);
+	buf_release(&told);
+	buf_release(&text);
 }
 
 static bool kind_of(const char *method, enum stream_kind *kind)
@@ -81,7 +128,10 @@ static void relay_stream(
 		note_stats(c, params);
 	else if (kind == STREAM_EVENT && json_str_is(json_find(params, "event"), "error"))
 		c->metrics.counts[METRICS_STREAMS_FAILED]++;
-	stream_pass(&c->streams, s, kind, whole.at, whole.n);
+	if (kind == STREAM_STATS && s->n_replays)
+		pass_continued_stats(c, s, params);
+	else
+		stream_pass(&c->streams, s, kind, whole.at, whole.n);
 }
 
 void relay_notification(struct worker *w, const struct rpc_msg *m, const char *text, size_t n)
@@ -95,28 +145,13 @@ void relay_notification(struct worker *w, const struct rpc_msg *m, const char *t
 		log_debug("worker %d sent %s, which nobody asked for", w->index, m->method);
 }
 
-void relay_worker_lost(struct worker *w)
-{
-	struct controller *c = w->c;
-	struct buf error = BUF_INIT;
-	struct stream *s, *tmp;
-	HASH_ITER (hh, c->streams.by_id, s, tmp) {
-		if (s->worker != w->index || s->has_ended)
-			continue;
-		buf_clear(&error);
-		worker_write_crash(
-			w, s->n_tokens ? "decode" : "prefill", (int64_t)s->n_tokens, &error);
-		c->metrics.counts[METRICS_STREAMS_FAILED]++;
-		stream_end(&c->streams, s, NULL, (struct json_span) { error.data, error.n_bytes });
-	}
-	buf_release(&error);
-}
-
 void relay_stream_ended(void *arg, struct stream *s)
 {
 	struct controller *c = arg;
 	struct worker *w = fleet_worker(&c->fleet, s->worker);
 	if (w)
 		w->n_streams--;
+	if (s->continuation)
+		s->continuation->stream = NULL;
 	dispatch_soon(c);
 }

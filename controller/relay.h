@@ -5,9 +5,6 @@
 
 void relay_notification(struct worker *w, const struct rpc_msg *m, const char *text, size_t n);
 
-/* A worker is gone: its open streams end with an error event each. */
-void relay_worker_lost(struct worker *w);
-
 /* What stream.c calls when a stream is over, however it ended. */
 void relay_stream_ended(void *arg, struct stream *s);
 #endif

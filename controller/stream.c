@@ -54,6 +54,8 @@ void stream_free(struct streams *ss, struct stream *s)
 		ss->ended(ss->arg, s);
 	buf_release(&s->held);
 	free(s->id);
+	free(s->tokens);
+	free(s->params_bytes);
 	free(s->call_id);
 	free(s);
 }
@@ -90,6 +92,26 @@ bool stream_pass(
 	if (s->has_ended && s->is_open)
 		stream_free(ss, s);
 	return true;
+}
+
+bool stream_is_suspect(const struct stream *s)
+{
+	return s->deaths && s->n_tokens <= s->n_tokens_at_death && s->tells_progress;
+}
+
+/* Of parallel choices each counts for itself: their tokens make no one sequence. */
+void stream_note_token(struct stream *s, int64_t id, int64_t index)
+{
+	if (index < 0 || (uint64_t)index != s->n_tokens || id < 0 || id > INT32_MAX)
+		s->is_unloggable = true;
+	if (!s->is_unloggable) {
+		if (s->n_tokens == s->cap_tokens) {
+			s->cap_tokens = s->cap_tokens ? 2 * s->cap_tokens : 64;
+			s->tokens = xreallocarray(s->tokens, s->cap_tokens, sizeof *s->tokens);
+		}
+		s->tokens[s->n_tokens] = (int32_t)id;
+	}
+	s->n_tokens++;
 }
 
 void stream_open(struct streams *ss, struct stream *s)

@@ -25,10 +25,28 @@ struct stream {
 	int worker;        /* index, -1 before dispatch */
 	bool is_open;      /* the handshake was written */
 	bool has_stats, has_ended;
+	bool tells_progress; /* it was asked for as a stream */
+	bool is_cancelled;   /* its end was asked for */
+
+	/* What a continuation after a crash needs, see replay.h. */
 	size_t n_tokens; /* delivered or held */
+	int32_t *tokens; /* their ids; [n_tokens] unless is_unloggable */
+	size_t cap_tokens;
+	bool is_unloggable; /* something was sent that tokens alone do not repeat */
+	bool has_seed;
+	int64_t seed;              /* of the handshake */
+	char *params_bytes;        /* owned; NULL until the answer is written */
+	struct json_span params;   /* in them: of the generate */
+	struct call *continuation; /* waiting or in flight */
+	uint64_t deadline_us;      /* 0 = none */
+	unsigned n_replays;
+	unsigned deaths; /* of workers that had it, since it got further */
+	size_t n_tokens_at_death;
+
 	uint64_t arrived_us;
-	uint64_t last_us; /* of the latest chunk; 0 before the first */
-	struct buf held;  /* messages before the handshake, each followed by \n */
+	uint64_t first_us; /* of the first chunk; 0 before */
+	uint64_t last_us;  /* of the latest chunk; 0 before the first */
+	struct buf held;   /* messages before the handshake, each followed by \n */
 	UT_hash_handle hh, hh_call;
 };
 
@@ -58,6 +76,13 @@ void stream_make_id(struct streams *ss, char *out, size_t cap);
  * before. After a STREAM_EVENT on an open stream s is gone. */
 bool stream_pass(
 	struct streams *ss, struct stream *s, enum stream_kind kind, const char *text, size_t n);
+
+/* It lost a worker and has delivered nothing since, though it could have: what is answered at
+ * once as a whole shows no progress. */
+bool stream_is_suspect(const struct stream *s);
+
+/* A token was passed on: log it. */
+void stream_note_token(struct stream *s, int64_t id, int64_t index);
 
 /* The handshake was written: release what was held. s is gone if it already ended. */
 void stream_open(struct streams *ss, struct stream *s);

@@ -111,16 +111,17 @@ static const char *const NAMES[SUP_N_STATES] = {
 	[SUP_STOPPED] = "stopped",
 };
 
-void sup_init(struct supervise *s)
+void sup_init(struct supervise *s, unsigned max_restarts)
 {
 	memset(s, 0, sizeof *s);
 	s->state = SUP_STARTING;
+	s->max_restarts = max_restarts;
 }
 
 /* Deaths inside the window that ends now. */
 static unsigned recent_deaths(const struct supervise *s, uint64_t now_us)
 {
-	unsigned held = s->n_deaths < SUP_RESTARTS ? s->n_deaths : SUP_RESTARTS, recent = 0;
+	unsigned held = s->n_deaths < SUP_RESTARTS_MAX ? s->n_deaths : SUP_RESTARTS_MAX, recent = 0;
 	for (unsigned i = 0; i < held; i++)
 		if (now_us - s->deaths[i] < SUP_WINDOW_US)
 			recent++;
@@ -140,9 +141,9 @@ static unsigned delay_ms(unsigned recent, uint32_t noise)
 static bool may_retry(struct supervise *s, uint64_t now_us, uint32_t noise)
 {
 	unsigned recent = recent_deaths(s, now_us);
-	if (recent >= SUP_RESTARTS)
+	if (recent >= s->max_restarts)
 		return false;
-	s->deaths[s->n_deaths % SUP_RESTARTS] = now_us;
+	s->deaths[s->n_deaths % SUP_RESTARTS_MAX] = now_us;
 	s->n_deaths++;
 	s->delay_ms = delay_ms(recent, noise);
 	return true;

@@ -4,13 +4,14 @@
  * the time, does what the returned action says, and reports what came of it. A start
  * failure (a bad argument, a missing library: exit codes 64 to 78) ends in FAILED at once,
  * since trying again cannot help; any other death is tried again after a growing delay,
- * at most SUP_RESTARTS times in SUP_WINDOW_US, then FAILED too. */
+ * at most max_restarts times in SUP_WINDOW_US, then FAILED too. */
 #ifndef CONTROLLER_SUPERVISE_H
 #define CONTROLLER_SUPERVISE_H
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SUP_RESTARTS     3
+#define SUP_RESTARTS     3 /* unless told otherwise */
+#define SUP_RESTARTS_MAX 256
 #define SUP_WINDOW_US    (60 * UINT64_C(1000000))
 #define SUP_DELAY_MIN_MS 100
 #define SUP_DELAY_MAX_MS 30000
@@ -53,13 +54,14 @@ enum sup_action {
 
 struct supervise {
 	enum sup_state state;
-	uint64_t deaths[SUP_RESTARTS]; /* times of the latest unexpected deaths, a ring */
-	unsigned n_deaths;             /* all of them */
-	unsigned restarts;             /* processes started after the first */
-	unsigned delay_ms;             /* valid after SUP_WAIT */
+	unsigned max_restarts;
+	uint64_t deaths[SUP_RESTARTS_MAX]; /* times of the latest unexpected deaths, a ring */
+	unsigned n_deaths;                 /* all of them */
+	unsigned restarts;                 /* processes started after the first */
+	unsigned delay_ms;                 /* valid after SUP_WAIT */
 };
 
-void sup_init(struct supervise *s);
+void sup_init(struct supervise *s, unsigned max_restarts);
 
 /* Moves s to its next state. `noise` is any random number; it spreads the delays. */
 enum sup_action sup_happened(

@@ -144,9 +144,20 @@ static const struct param GENERATE[] = {
 	INT_ROW("idle_timeout_ms", 0, LIMIT_TIMEOUT_MS, "0",
 		"Give up when no token comes for this long; 0 = never."),
 	PARAM_ROWS_SCHEDULING,
-	REFUSED_ROW("resume", PARAM_STRING, "\"error\"",
-		"resume \"replay\" is not available; a stream whose worker dies ends with an "
-		"error"),
+	{ .name = "resume",
+		.type = PARAM_STRING,
+		.nullable = true,
+		.choices = "replay error",
+		.preset = "\"replay\"",
+		.doc = "When the worker dies: continue on another as if nothing had been, or end "
+		       "with an error." },
+	{ .name = "resume_tokens",
+		.type = PARAM_TOKENS,
+		.nullable = true,
+		.max = LIMIT_MAX_TOKENS,
+		.doc = "Tokens that an earlier run of this request generated: it goes on after "
+		       "them as that run would have, with the same seed. Only with n 1 and "
+		       "without cumulative_text." },
 	{ .name = "guidance",
 		.aliases = "response_format",
 		.type = PARAM_OBJECT,

@@ -225,6 +225,27 @@ static int take_limits(struct job *j, struct json_object *params, struct fault *
 		params, "stop_token_ids", vocab_size, &j->stop_ids, &j->n_stop_ids, f);
 }
 
+/* What an earlier run generated stands behind the prompt. */
+static int take_resumed(struct job *j, struct json_object *params, struct fault *f)
+{
+	const size_t vocab_size = model_info(model_ref_model(j->model))->vocab_size;
+	int32_t *ids = NULL;
+	size_t n = 0;
+	const int err = params_token_ids(params, "resume_tokens", vocab_size, &ids, &n, f);
+	if (err == 0 && n > 0) {
+		j->prompt = xreallocarray(j->prompt, j->n_prompt + n, sizeof *j->prompt);
+		memcpy(j->prompt + j->n_prompt, ids, n * sizeof *ids);
+		j->n_prompt += n;
+		j->n_resumed = n;
+	}
+	free(ids);
+	if (err == 0 && n > j->max_tokens)
+		return refuse(f, "resume_tokens", "are more than max_tokens");
+	if (err == 0 && n > 0 && j->n_choices > 1)
+		return refuse(f, "resume_tokens", "cannot go with n above 1");
+	return err;
+}
+
 enum job_priority generate_request_priority(const char *name)
 {
 	return !name || strcmp(name, "default") == 0 ? PRIORITY_DEFAULT
@@ -245,7 +266,8 @@ int generate_request_build(struct json_object *params, struct model_ref *model, 
 	/* Cheap refusals first: tokenizing may take long. */
 	if ((err = take_stops(j, params, f)) != 0 || (err = take_limits(j, params, f)) != 0 ||
 		(err = generate_request_sampling(j, params, f)) != 0 ||
-		(err = generate_request_prompt(j, params, f)) != 0 || (err = job_fit(j, f)) != 0) {
+		(err = generate_request_prompt(j, params, f)) != 0 ||
+		(err = take_resumed(j, params, f)) != 0 || (err = job_fit(j, f)) != 0) {
 		job_free(j);
 		return err;
 	}
@@ -267,5 +289,7 @@ int generate_request_wire(struct json_object *params, struct wire_options *out, 
 	out->interval = (size_t)params_int(o, "interval_tokens", 0);
 	out->include_usage = params_bool(o, "include_usage", true);
 	out->cumulative_text = params_bool(o, "cumulative_text", false);
+	if (out->cumulative_text && params_has(params, "resume_tokens"))
+		return refuse(f, "resume_tokens", "cannot go with cumulative_text");
 	return 0;
 }

@@ -111,8 +111,14 @@ class Worker:
         self.need(params)
         if params["stream_id"] in self.streams:
             raise Failure(-32602, f"Stream ID '{params['stream_id']}' is already in use", "invalid_params")
-        self.streams[params["stream_id"]] = {"n": 0, "max": params.get("max_tokens", 5)}
-        return {"stream_id": params["stream_id"], "started_at": time.time(), "pid": os.getpid()}
+        if OPTIONS.get("die-on", "\0") in params.get("prompt", ""):
+            os.abort()
+        done = params.get("resume_tokens", [])
+        if done != list(range(len(done))):
+            raise Failure(-32602, f"resume_tokens are not what was sent: {done}", "invalid_params")
+        self.streams[params["stream_id"]] = {"n": len(done), "max": params.get("max_tokens", 5)}
+        return {"stream_id": params["stream_id"], "started_at": time.time(), "pid": os.getpid(),
+                "seed": params.get("seed", 7)}
 
     def cancel(self, params):
         stream = self.streams.get(params.get("stream_id"))

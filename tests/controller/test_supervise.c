@@ -8,7 +8,7 @@ static struct supervise s;
 
 static void start(void)
 {
-	sup_init(&s);
+	sup_init(&s, SUP_RESTARTS);
 }
 TestSuite(supervise, .init = start);
 
@@ -88,9 +88,9 @@ Test(supervise, delays_grow_and_differ_from_worker_to_worker)
 		sup_happened(&s, SUP_DELAY_OVER, 0, 0);
 	}
 	struct supervise other;
-	sup_init(&other);
+	sup_init(&other, SUP_RESTARTS);
 	sup_happened(&other, SUP_DIED, 0, 49);
-	sup_init(&s);
+	sup_init(&s, SUP_RESTARTS);
 	sup_happened(&s, SUP_DIED, 0, 1);
 	cr_assert_neq(s.delay_ms, other.delay_ms);
 }
@@ -110,7 +110,7 @@ Test(supervise, no_combination_is_forgotten_and_none_leaves_the_table)
 	for (int state = 0; state < SUP_N_STATES; state++) {
 		cr_assert_not_null(sup_state_name((enum sup_state)state));
 		for (int event = 0; event < SUP_N_EVENTS; event++) {
-			sup_init(&s);
+			sup_init(&s, SUP_RESTARTS);
 			s.state = (enum sup_state)state;
 			enum sup_action a = sup_happened(&s, (enum sup_event)event, 0, 0);
 			cr_assert(a < SUP_N_ACTIONS && s.state < SUP_N_STATES);

@@ -1,0 +1,224 @@
+/* replay.c - what a dead worker leaves behind, given to another. */
+#include "controller/replay.h"
+#include "controller/admit.h"
+#include "controller/clock.h"
+#include "controller/splice.h"
+#include "protocol/limits.h"
+#include "protocol/log.h"
+#include <stdlib.h>
+#include <string.h>
+
+static struct json_span span_of(const struct buf *b)
+{
+	return (struct json_span) { b->data, b->n_bytes };
+}
+
+/* A worker has the model or will have it again, and we are not ending. */
+static bool can_go_on(struct controller *c, struct json_span params)
+{
+	char id[LIMIT_MODEL_ID + 1];
+	struct json_span name = json_find(params, "model_id");
+	if (!name.at)
+		name = json_find(params, "primary_id");
+	const struct model *m = NULL;
+	if (c->phase <= PHASE_DRAINING && json_copy_str(name, id, sizeof id))
+		m = models_find(&c->models, id);
+	for (int i = 0; m && i < c->fleet.n; i++)
+		if ((m->wanted & model_bit(i)) && sup_may_serve(c->fleet.workers[i].sup.state))
+			return model_is_expected(m);
+	return false;
+}
+
+static bool wants_replay(struct json_span params)
+{
+	return !json_str_is(json_find(params, "resume"), "error");
+}
+
+static enum retry_verdict judge(struct controller *c, const struct retry_case *r)
+{
+	static const enum metrics_count counts[RETRY_N_VERDICTS] = { [RETRY_AGAIN] =
+									     METRICS_RETRIES,
+		[RETRY_REFUSED] = METRICS_LOST,
+		[RETRY_POISON] = METRICS_POISONED,
+		[RETRY_SPENT] = METRICS_RETRIES_SPENT };
+	enum retry_verdict v = retry_judge(&c->retry, r, clock_us());
+	c->metrics.counts[counts[v]]++;
+	return v;
+}
+
+static void write_error(
+	struct worker *w, struct crash_note *note, enum retry_verdict v, struct buf *error)
+{
+	note->is_poison = v == RETRY_POISON;
+	note->is_spent = v == RETRY_SPENT;
+	worker_write_crash(w, note, error);
+}
+
+static void write_cancelled(struct buf *error)
+{
+	struct fault f;
+	fault_set(&f, ERR_CANCELLED, "the request was cancelled");
+	rpc_write_error_object(error, &f);
+}
+
+/* -- calls ------------------------------------------------------------------------------ */
+
+bool replay_call(struct worker *w, struct call *call, struct buf *error)
+{
+	struct controller *c = w->c;
+	struct stream *s = call->stream;
+	struct crash_note note = { .phase = s ? "prefill" : "running", .tokens = s ? 0 : -1 };
+	struct retry_case lost = { .deaths = s ? ++s->deaths : ++call->deaths };
+	if (s) {
+		w->n_streams--;
+		s->worker = -1;
+		note.tokens = (int64_t)s->n_tokens;
+	}
+	lost.is_possible =
+		can_go_on(c, call->params) && wants_replay(call->params) && !(s && s->is_cancelled);
+	enum retry_verdict v = judge(c, &lost);
+	if (v == RETRY_AGAIN) {
+		log_debug("#%llu was lost with worker %d and goes again",
+			(unsigned long long)call->number, w->index);
+		admit_again(c, call);
+		return true;
+	}
+	if (s && s->is_cancelled)
+		write_cancelled(error);
+	else
+		write_error(w, &note, v, error);
+	return false;
+}
+
+/* -- streams ---------------------------------------------------------------------------- */
+
+void replay_note_handshake(struct stream *s, struct json_span result)
+{
+	if (json_get_int(json_find(result, "seed"), &s->seed))
+		s->has_seed = true;
+}
+
+void replay_keep_params(struct stream *s, struct call *call)
+{
+	s->params_bytes = call->bytes;
+	s->params = call->params;
+	call->bytes = NULL;
+}
+
+static void end_cancelled(struct controller *c, struct stream *s)
+{
+	stream_end(&c->streams, s, "cancelled", (struct json_span) { NULL, 0 });
+}
+
+void replay_end_cancelled(struct worker *w)
+{
+	struct stream *s, *tmp;
+	HASH_ITER (hh, w->c->streams.by_id, s, tmp)
+		if (s->worker == w->index && s->is_cancelled && s->is_open && !s->has_ended)
+			end_cancelled(w->c, s);
+}
+
+/* The parameters of an accepted stream: its own, or while its answer waits for those it
+ * travels with, the call's. */
+static struct json_span params_of(const struct stream *s)
+{
+	return s->params_bytes ? s->params : s->call->params;
+}
+
+/* The continuation's parameters: what the host asked for, seeded as it was told, and behind
+ * the prompt what it has. */
+static void write_params(struct buf *out, const struct stream *s)
+{
+	static const char *const ours[] = { "seed", "resume_tokens", "_meta", "workDoneToken",
+		"idempotency_key", NULL };
+	static const char *const but_seed[] = { "resume_tokens", "_meta", "workDoneToken",
+		"idempotency_key", NULL };
+	splice_without(out, params_of(s), s->has_seed ? ours : but_seed);
+	if (s->has_seed)
+		jout_key_int(out, "seed", s->seed);
+	if (s->n_tokens) {
+		jout_key(out, "resume_tokens");
+		buf_addc(out, '[');
+		for (size_t i = 0; i < s->n_tokens; i++) {
+			jout_sep(out);
+			jout_int(out, s->tokens[i]);
+		}
+		buf_addc(out, ']');
+	}
+	buf_addc(out, '}');
+}
+
+/* Without a seed of the worker's the host's own must be there, or draws would differ. */
+static bool is_replayable(const struct stream *s)
+{
+	if (s->n_tokens == 0)
+		return true;
+	return !s->is_unloggable && (s->has_seed || json_find(params_of(s), "seed").at);
+}
+
+static void go_on(struct controller *c, struct stream *s)
+{
+	struct buf params = BUF_INIT;
+	log_debug("stream %s goes on after %zu tokens", s->id, s->n_tokens);
+	c->metrics.counts[METRICS_REPLAYS]++;
+	s->n_replays++;
+	write_params(&params, s);
+	admit_continuation(c, s, span_of(&params));
+	buf_release(&params);
+}
+
+static void lose(struct worker *w, struct stream *s)
+{
+	struct controller *c = w->c;
+	struct buf error = BUF_INIT;
+	struct crash_note note = { .phase = s->n_tokens ? "decode" : "prefill",
+		.tokens = (int64_t)s->n_tokens };
+	if (s->n_tokens > s->n_tokens_at_death)
+		s->deaths = 0;
+	s->n_tokens_at_death = s->n_tokens;
+	struct retry_case lost = { .deaths = ++s->deaths };
+	lost.is_possible =
+		can_go_on(c, params_of(s)) && wants_replay(params_of(s)) && is_replayable(s);
+	w->n_streams--;
+	s->worker = -1;
+	enum retry_verdict v = judge(c, &lost);
+	if (v == RETRY_AGAIN) {
+		go_on(c, s);
+		return;
+	}
+	c->metrics.counts[METRICS_STREAMS_FAILED]++;
+	write_error(w, &note, v, &error);
+	stream_end(&c->streams, s, NULL, span_of(&error));
+	buf_release(&error);
+}
+
+void replay_streams(struct worker *w)
+{
+	struct controller *c = w->c;
+	struct stream *s, *tmp;
+	HASH_ITER (hh, c->streams.by_id, s, tmp) {
+		if (s->worker != w->index || s->has_ended)
+			continue;
+		if (s->is_cancelled)
+			end_cancelled(c, s);
+		else
+			lose(w, s);
+	}
+}
+
+/* The stream the host reads was open before: an error cannot be its answer any more. */
+void replay_answered(struct controller *c, struct stream *s, struct call *call)
+{
+	const int timeout = err_info(ERR_TIMEOUT)->code, ending = err_info(ERR_SHUTTING_DOWN)->code;
+	s->continuation = NULL;
+	if (call->code == 0)
+		return;
+	if (call->code == err_info(ERR_CANCELLED)->code || call->code == ending) {
+		end_cancelled(c, s);
+	} else if (call->code == timeout) {
+		stream_end(&c->streams, s, "timeout", (struct json_span) { NULL, 0 });
+	} else {
+		c->metrics.counts[METRICS_STREAMS_FAILED]++;
+		stream_end(&c->streams, s, NULL, call->answer);
+	}
+}

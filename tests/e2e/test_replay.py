@@ -1,0 +1,117 @@
+"""A worker killed at any moment of a stream: the host reads the text of the undisturbed run."""
+import os
+import signal
+import unittest
+
+from host import tandem, worker
+
+STALLED = ["--dev-stall-ms=3"]
+TOKENS = 24
+
+
+def params(seed):
+    return {"prompt": f"On day {seed} the old house stood", "max_tokens": TOKENS, "seed": seed,
+            "temperature": 0.9, "ignore_eos": True, "logprobs": True, "top_logprobs": 2}
+
+
+def said(stream):
+    """All that must not change: text, ids and log-probabilities to the last bit."""
+    return [(t["token"], t["token_id"], t["index"], t["logprob"], t["top_logprobs"])
+            for t in stream.tokens()], stream.finish_reason
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it died a moment ago
+
+
+class Replay:
+    def setUp(self):
+        self.host = tandem(f"--workers={self.WORKERS}", "--restarts=256", worker_options=STALLED)
+        self.addCleanup(self.host.kill)
+        self.host.load()
+
+    def workers(self):
+        return self.host.call("runtime/state")["workers"]
+
+    def test_kill_9_before_and_early_in_50_seeded_streams(self):
+        self.kill_at((0, 1, 2, 5), range(50))
+
+    def test_kill_9_late_and_at_the_end_of_50_seeded_streams(self):
+        self.kill_at((11, 17, TOKENS - 1, TOKENS), range(50, 100))
+
+    def kill_at(self, phases, seeds):
+        """For each phase, a part of the streams runs until one has so many tokens; then a worker dies."""
+        started = {seed: self.host.start(**params(seed)) for seed in seeds}
+        wanted = {seed: said(stream.wait()) for seed, stream in started.items()}
+        for i, phase in enumerate(phases):
+            streams = {seed: self.host.start(**params(seed), stream_id=f"again-{seed}")
+                       for seed in seeds[i::len(phases)]}
+            if phase:
+                next(iter(streams.values())).wait_tokens(phase)
+            busiest = max(self.workers(), key=lambda w: w["inflight"])
+            kill(busiest["pid"])
+            for seed, stream in streams.items():
+                with self.subTest(phase=phase, seed=seed):
+                    self.assertEqual(said(stream.wait()), wanted[seed])
+                    self.assertEqual(len(stream.params("stream.event")), 1)
+                    self.assertEqual(len(stream.params("stream.stats")), 1)
+                    self.assertEqual(stream.stats["tokens_generated"], TOKENS)
+            self.host.ask_until("runtime/state", lambda s: all(w["state"] == "ready" for w in s["workers"]))
+        counters = self.host.call("runtime/telemetry")
+        self.assertGreater(counters["replays"], 0)
+        self.assertEqual(counters["streams_failed"], 0)
+        self.host.close()
+
+    def test_stop_strings_and_whole_answers_survive_too(self):
+        asked = {"prompt": "The old house stood", "max_tokens": 60, "temperature": 0, "stop_sequences": [" and the"]}
+        plain = self.host.stream(**asked)
+        whole = self.host.call("generate", model_id="m", stream=False, **asked)
+        stream = self.host.start(**asked).wait_tokens(max(1, len(plain.ids) // 2))
+        answer = self.host.request("generate", model_id="m", stream=False, **asked)
+        kill(max(self.workers(), key=lambda w: w["inflight"])["pid"])
+        self.assertEqual(stream.wait().text, plain.text)
+        self.assertEqual(stream.event["stop_detail"], plain.event["stop_detail"])
+        again = self.host.result(answer)
+        self.assertEqual((again["text"], again["tokens"]), (whole["text"], whole["tokens"]))
+        self.host.close()
+
+
+class OneWorker(Replay, unittest.TestCase):
+    WORKERS = 1
+
+
+class TwoWorkers(Replay, unittest.TestCase):
+    WORKERS = 2
+
+
+class ByHand(unittest.TestCase):
+    """`resume_tokens`, which the controller uses, asked of a worker directly."""
+
+    def test_from_every_token_on_the_rest_is_the_same(self):
+        with worker() as host:
+            host.load()
+            whole, finish = said(host.stream(**params(1)))
+            for k in range(TOKENS + 1):
+                rest = host.stream(**params(1), resume_tokens=[t[1] for t in whole[:k]])
+                self.assertEqual([m.body for m in rest.messages if m.body["method"] == "stream.chunk"][:1] == [],
+                                 k == TOKENS)
+                got = [(t["token"], t["token_id"], t["index"], t["logprob"], t["top_logprobs"])
+                       for t in rest.tokens()]
+                self.assertEqual((got, rest.finish_reason), (whole[k:], finish))
+                rest.messages.clear()  # its indexes begin at k, which the transcript's check forbids
+
+    def test_what_cannot_be_resumed_is_refused(self):
+        with worker() as host:
+            host.load()
+            for more in ({"n": 2}, {"max_tokens": 1}, {"stream_options": {"cumulative_text": True}},
+                         {"resume_tokens": [1 << 19]}):
+                with self.subTest(more):
+                    asked = {"model_id": "m", "prompt": "x", "resume_tokens": [5, 6], **more}
+                    self.assertEqual(host.error("generate", **asked).code, -32602)
+
+
+if __name__ == "__main__":
+    unittest.main()
