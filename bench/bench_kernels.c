@@ -6,6 +6,7 @@
 #include "kernels/attention.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
+#include "kernels/packed.h"
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 struct data {
 	float *x, *y, *out, *scratch;
 	char *w;
+	void *codes; /* [MOST_ROWS] rounded activations */
 	const void *blocks_k[64], *blocks_v[64];
 };
 
@@ -74,6 +76,46 @@ static void run_bf16(const struct kernels *k, struct data *d, size_t rows)
 	struct mul m = product(d, rows, 2);
 
 	k->mul_bf16(&m);
+}
+
+/* Packed weights, random activations: the rounding is measured apart. */
+static void multiply_packed(
+	const struct kernels *k, struct data *d, size_t rows, enum packed_kind kind)
+{
+	k->packed_mul(&(struct packed_mul) { .kind = kind,
+		.w = d->w,
+		.n_out = OUTS,
+		.n_in = DIM,
+		.x = d->codes,
+		.n_rows = rows,
+		.o_end = OUTS,
+		.out = d->out,
+		.out_stride = OUTS });
+}
+
+static void run_packed_q4_0(const struct kernels *k, struct data *d, size_t rows)
+{
+	multiply_packed(k, d, rows, PACKED_Q4_0);
+}
+
+static void run_packed_q8_0(const struct kernels *k, struct data *d, size_t rows)
+{
+	multiply_packed(k, d, rows, PACKED_Q8_0);
+}
+
+static void run_packed_q4_k(const struct kernels *k, struct data *d, size_t rows)
+{
+	multiply_packed(k, d, rows, PACKED_Q4_K);
+}
+
+static void run_packed_q6_k(const struct kernels *k, struct data *d, size_t rows)
+{
+	multiply_packed(k, d, rows, PACKED_Q6_K);
+}
+
+static void run_packed_round(const struct kernels *k, struct data *d, size_t rows)
+{
+	k->packed_round(&(struct packed_round) { d->x, rows, DIM, DIM, d->codes });
 }
 
 static void run_panel(const struct kernels *k, struct data *d, size_t rows)
@@ -194,6 +236,25 @@ static const struct task tasks[] = {
 	{ "mul_f32", run_f32, 256, 0, PRODUCT_FLOPS(256) },
 	{ "gemm_panel (OpenBLAS)", run_panel, 32, 0, PRODUCT_FLOPS(32) },
 	{ "gemm_panel (OpenBLAS)", run_panel, 256, 0, PRODUCT_FLOPS(256) },
+	{ "packed_mul q4_0", run_packed_q4_0, 1, PRODUCT_BYTES(0.5625), PRODUCT_FLOPS(1) },
+	{ "packed_mul q4_0", run_packed_q4_0, 2, PRODUCT_BYTES(0.5625), PRODUCT_FLOPS(2) },
+	{ "packed_mul q4_0", run_packed_q4_0, 4, PRODUCT_BYTES(0.5625), PRODUCT_FLOPS(4) },
+	{ "packed_mul q4_0", run_packed_q4_0, 8, PRODUCT_BYTES(0.5625), PRODUCT_FLOPS(8) },
+	{ "packed_mul q4_0", run_packed_q4_0, 16, PRODUCT_BYTES(0.5625), PRODUCT_FLOPS(16) },
+	{ "packed_mul q4_0", run_packed_q4_0, 256, 0, PRODUCT_FLOPS(256) },
+	{ "packed_mul q8_0", run_packed_q8_0, 1, PRODUCT_BYTES(1.0625), PRODUCT_FLOPS(1) },
+	{ "packed_mul q8_0", run_packed_q8_0, 8, PRODUCT_BYTES(1.0625), PRODUCT_FLOPS(8) },
+	{ "packed_mul q8_0", run_packed_q8_0, 16, PRODUCT_BYTES(1.0625), PRODUCT_FLOPS(16) },
+	{ "packed_mul q8_0", run_packed_q8_0, 256, 0, PRODUCT_FLOPS(256) },
+	{ "packed_mul q4_k", run_packed_q4_k, 1, PRODUCT_BYTES(0.578), PRODUCT_FLOPS(1) },
+	{ "packed_mul q4_k", run_packed_q4_k, 8, PRODUCT_BYTES(0.578), PRODUCT_FLOPS(8) },
+	{ "packed_mul q4_k", run_packed_q4_k, 16, PRODUCT_BYTES(0.578), PRODUCT_FLOPS(16) },
+	{ "packed_mul q4_k", run_packed_q4_k, 256, 0, PRODUCT_FLOPS(256) },
+	{ "packed_mul q6_k", run_packed_q6_k, 1, PRODUCT_BYTES(1.07), PRODUCT_FLOPS(1) },
+	{ "packed_mul q6_k", run_packed_q6_k, 8, PRODUCT_BYTES(1.07), PRODUCT_FLOPS(8) },
+	{ "packed_mul q6_k", run_packed_q6_k, 16, PRODUCT_BYTES(1.07), PRODUCT_FLOPS(16) },
+	{ "packed_mul q6_k", run_packed_q6_k, 256, 0, PRODUCT_FLOPS(256) },
+	{ "packed_round", run_packed_round, 16, 16.0 * DIM * 4, 0 },
 	{ "rmsnorm", run_rmsnorm, 16, 16.0 * DIM * 4, 0 },
 	{ "layernorm", run_layernorm, 16, 16.0 * DIM * 4, 0 },
 	{ "rope_half", run_rope_half, 1, DIM * 4.0, 0 },
@@ -248,7 +309,7 @@ static void print_row(const struct task *t, const char *isa, double ns, double p
 
 static void *filled(size_t n_bytes, unsigned char pattern)
 {
-	unsigned char *p = malloc(n_bytes);
+	unsigned char *p = aligned_alloc(64, (n_bytes + 63) & ~(size_t)63);
 
 	if (!p) {
 		fputs("no memory\n", stderr);
@@ -266,6 +327,7 @@ static void set_up(struct data *d)
 	d->y = filled(n_floats * 4, 0x3e);
 	d->out = filled(n_floats * 4, 0);
 	d->scratch = filled((gemm_scratch(DIM) + attend_scratch(MOST_ROWS, 4, 64)) * 4, 0);
+	d->codes = filled(packed_rows_bytes(MOST_ROWS, DIM), 0);
 	d->w = filled(DIM * OUTS * 4, 0x3c); /* 0.01 in f32 and bf16, 1.06 in f16 */
 	for (size_t i = 0; i < n_floats; i++)
 		d->x[i] = (float)((i * 37) % 101) * 0.01f - 0.5f;
@@ -294,7 +356,7 @@ static double measure_plain(const struct task *t, struct data *d)
 static void run_task(const struct task *t, struct data *d)
 {
 	static const unsigned masks[] = { KERNELS_AVX2, KERNELS_AVX2 | KERNELS_AVX512,
-		KERNELS_NEON };
+		KERNELS_AVX2 | KERNELS_AVX512 | KERNELS_VNNI, KERNELS_NEON };
 	double plain = measure_plain(t, d);
 
 	print_row(t, "scalar", plain, plain);
@@ -324,5 +386,6 @@ int main(int argc, char **argv)
 	free(d.out);
 	free(d.scratch);
 	free(d.w);
+	free(d.codes);
 	return 0;
 }
