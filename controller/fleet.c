@@ -3,6 +3,7 @@
 #include "controller/clock.h"
 #include "controller/controller.h"
 #include "controller/dispatch.h"
+#include "controller/heartbeat.h"
 #include "controller/local.h"
 #include "controller/relay.h"
 #include "controller/replay.h"
@@ -86,6 +87,11 @@ static void on_notified(void *arg, const struct rpc_msg *m, const char *text, si
 	relay_notification(arg, m, text, n);
 }
 
+static void on_silent(struct worker *w)
+{
+	happened(w, SUP_SILENT);
+}
+
 static void on_closed(void *arg)
 {
 	struct worker *w = arg;
@@ -113,6 +119,7 @@ static void start(struct worker *w)
 		workers_changed(w->c);
 		return;
 	}
+	heartbeat_restart(w);
 	w->pid = fds.pid;
 	w->peer = peer_open(w->c->base, &fds, &events, w);
 	if (w->c->fleet.is_paused)
@@ -134,7 +141,9 @@ static void note_end(struct worker *w, int status)
 	buf_clear(&w->end.tail);
 	peer_write_tail(w->peer, &w->end.tail);
 	const char *said = peer_last_line(w->peer);
-	if (w->end.signal)
+	if (heartbeat_is_lost(w))
+		snprintf(w->last_error, sizeof w->last_error, "stopped answering: %.200s", said);
+	else if (w->end.signal)
 		snprintf(w->last_error, sizeof w->last_error, "killed by SIG%s: %.200s",
 			sigabbrev_np(w->end.signal), said);
 	else
@@ -148,7 +157,7 @@ static void note_end(struct worker *w, int status)
 static void ended(struct worker *w, int status)
 {
 	bool was_expected = w->sup.state == SUP_DRAINING || w->sup.state == SUP_KILLED;
-	bool in_service = w->sup.state == SUP_READY;
+	bool in_service = w->sup.state == SUP_READY || w->sup.state == SUP_SILENCED;
 	struct peer *peer = w->peer;
 	peer_read_rest(peer);
 	note_end(w, status);
@@ -251,6 +260,7 @@ void fleet_start(struct controller *c)
 		w->c = c;
 		w->index = i;
 		w->timer = evtimer_new(c->base, on_timer, w);
+		heartbeat_init(w, c->opt->heartbeat_ms, on_silent);
 		sup_init(&w->sup, c->opt->restarts);
 	}
 	for (int i = 0; i < f->n; i++)
@@ -283,6 +293,7 @@ void fleet_free(struct controller *c)
 	struct fleet *f = &c->fleet;
 	for (int i = 0; i < f->n; i++) {
 		event_free(f->workers[i].timer);
+		heartbeat_release(&f->workers[i]);
 		buf_release(&f->workers[i].info);
 		buf_release(&f->workers[i].end.tail);
 	}

@@ -9,12 +9,22 @@
 #include <event2/event.h>
 
 struct controller;
+struct worker;
 
 /* How the latest process of a slot ended. */
 struct worker_end {
 	int signal;      /* 0 = exited */
 	int exit_code;   /* -1 = killed by the signal */
 	struct buf tail; /* its last stderr lines, a JSON array */
+};
+
+/* heartbeat.h */
+struct heartbeat {
+	struct event *event;
+	uint64_t n_heard; /* bytes from the process, at the latest beat */
+	unsigned n_missed;
+	bool is_asked; /* a ping is not answered yet */
+	void (*silent)(struct worker *w);
 };
 
 struct worker {
@@ -25,9 +35,10 @@ struct worker {
 	pid_t pid;           /* 0 likewise */
 	unsigned generation; /* processes started in this slot */
 	struct event *timer; /* start deadline, back-off */
-	size_t n_calls;      /* in flight here, generates apart */
-	size_t n_streams;    /* generates it holds, streaming or not */
-	uint64_t last_us;    /* of the latest dispatch */
+	struct heartbeat beat;
+	size_t n_calls;   /* in flight here, generates apart */
+	size_t n_streams; /* generates it holds, streaming or not */
+	uint64_t last_us; /* of the latest dispatch */
 	size_t n_reloading;
 	struct buf info; /* its runtime/info result, JSON */
 	struct worker_end end;

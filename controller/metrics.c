@@ -89,6 +89,7 @@ static const char *const COUNTS[METRICS_N_COUNTS] = {
 	[METRICS_OVERLOADS] = "overloads",
 	[METRICS_TIMEOUTS] = "timeouts",
 	[METRICS_CRASHES] = "worker_crashes",
+	[METRICS_SILENT] = "workers_silent",
 	[METRICS_RETRIES] = "retries",
 	[METRICS_REPLAYS] = "replays",
 	[METRICS_RETRIES_SPENT] = "retries_spent",

@@ -49,6 +49,7 @@ enum metrics_count {
 	METRICS_OVERLOADS,
 	METRICS_TIMEOUTS,
 	METRICS_CRASHES,
+	METRICS_SILENT,        /* of the crashes: killed for not answering */
 	METRICS_RETRIES,       /* calls and streams given to a worker again */
 	METRICS_REPLAYS,       /* of those, open streams */
 	METRICS_RETRIES_SPENT, /* not, for the budget was spent */

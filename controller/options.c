@@ -29,6 +29,7 @@ const char options_help[] =
 	"  --queue-calls=N       requests that may wait before `overloaded` (16384)\n"
 	"  --queue-bytes=BYTES   the same in bytes (268435456)\n"
 	"  --streams=N           generates one worker holds; the rest wait in turn (256)\n"
+	"  --heartbeat-ms=N      silence after which a worker counts as stuck; 0 = never (20000)\n"
 	"  --restarts=N          of one worker in a minute before it is given up (3)\n"
 	"  --retry-budget=N      requests lost with a worker that may go again at once (1024)\n"
 	"  -v, --verbose         more on stderr; TRACE=all prints each request's way\n"
@@ -53,6 +54,7 @@ enum {
 	OPT_QUEUE_BYTES,
 	OPT_STREAMS,
 	OPT_RESTARTS,
+	OPT_HEARTBEAT_MS,
 	OPT_RETRY_BUDGET,
 	OPT_HELP,
 	OPT_VERSION,
@@ -69,6 +71,7 @@ static const struct option LONG[] = {
 	{ "queue-calls", required_argument, NULL, OPT_QUEUE_CALLS },
 	{ "queue-bytes", required_argument, NULL, OPT_QUEUE_BYTES },
 	{ "streams", required_argument, NULL, OPT_STREAMS },
+	{ "heartbeat-ms", required_argument, NULL, OPT_HEARTBEAT_MS },
 	{ "restarts", required_argument, NULL, OPT_RESTARTS },
 	{ "retry-budget", required_argument, NULL, OPT_RETRY_BUDGET },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -114,13 +117,14 @@ static bool take_number(struct options *o, int opt, const char *value)
 	long v = 0, max = (long)1 << 40;
 	if (opt == OPT_WORKERS)
 		max = OPTIONS_WORKERS_MAX;
-	else if (opt == OPT_DRAIN_MS)
+	else if (opt == OPT_DRAIN_MS || opt == OPT_HEARTBEAT_MS)
 		max = 86400000;
 	else if (opt == OPT_THREADS)
 		max = 1024;
 	else if (opt == OPT_RESTARTS)
 		max = SUP_RESTARTS_MAX;
-	bool may_be_0 = opt == OPT_DRAIN_MS || opt == OPT_RESTARTS || opt == OPT_RETRY_BUDGET;
+	bool may_be_0 = opt == OPT_DRAIN_MS || opt == OPT_RESTARTS || opt == OPT_RETRY_BUDGET ||
+			opt == OPT_HEARTBEAT_MS;
 	if (!options_number(value, !may_be_0, max, &v))
 		return false;
 	switch (opt) {
@@ -131,6 +135,7 @@ static bool take_number(struct options *o, int opt, const char *value)
 	case OPT_QUEUE_BYTES: o->queue_bytes = (size_t)v; break;
 	case OPT_STREAMS: o->streams = (size_t)v; break;
 	case OPT_THREADS: o->threads = v; break;
+	case OPT_HEARTBEAT_MS: o->heartbeat_ms = (unsigned)v; break;
 	case OPT_RESTARTS: o->restarts = (unsigned)v; break;
 	case OPT_RETRY_BUDGET: o->retry_budget = (double)v; break;
 	}
@@ -164,6 +169,7 @@ static void set_defaults(struct options *o)
 		.queue_calls = LIMIT_QUEUE_CALLS,
 		.queue_bytes = LIMIT_QUEUE_BYTES,
 		.streams = 256,
+		.heartbeat_ms = 20000,
 		.restarts = SUP_RESTARTS,
 		.retry_budget = 1024,
 	};

@@ -17,10 +17,11 @@ struct options {
 	int drain_ms;
 	long threads; /* of each worker; 0 = its share of the processors */
 	size_t queue_calls, queue_bytes;
-	unsigned restarts;   /* of one worker in SUP_WINDOW_US */
-	double retry_budget; /* requests lost with a worker that may go again at once */
-	size_t streams;      /* generates one worker may hold */
-	char **worker_argv;  /* owned, NULL-terminated; [0] is the worker's path */
+	unsigned heartbeat_ms; /* 0 = none */
+	unsigned restarts;     /* of one worker in SUP_WINDOW_US */
+	double retry_budget;   /* requests lost with a worker that may go again at once */
+	size_t streams;        /* generates one worker may hold */
+	char **worker_argv;    /* owned, NULL-terminated; [0] is the worker's path */
 	size_t n_worker_argv;
 };
 

@@ -31,7 +31,7 @@ struct peer {
 	struct event *readable, *heard;
 	struct pending *pending;
 	uint64_t next_id;
-	uint64_t n_garbage;
+	uint64_t n_garbage, n_heard;
 	bool ends_input;
 	bool is_at_end; /* of its stdout */
 	struct tail tail;
@@ -215,6 +215,7 @@ static ssize_t read_some(struct peer *p)
 	ssize_t n = read(p->out_fd, frame_space(&p->reader, READ_BYTES), READ_BYTES);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return -1;
+	p->n_heard += n > 0 ? (uint64_t)n : 0;
 	if (n > 0)
 		frame_fed(&p->reader, (size_t)n);
 	else
@@ -296,6 +297,11 @@ void peer_close(struct peer *p)
 	close(p->err_fd);
 	frame_reader_release(&p->reader);
 	free(p);
+}
+
+uint64_t peer_n_heard(const struct peer *p)
+{
+	return p->n_heard;
 }
 
 uint64_t peer_garbage(const struct peer *p)

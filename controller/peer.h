@@ -39,6 +39,7 @@ void peer_pause(struct peer *p, bool is_paused); /* stop reading its stdout */
 void peer_end_input(struct peer *p); /* close its stdin once everything queued is written */
 void peer_read_rest(struct peer *p); /* after its death: what the pipes still hold */
 
+uint64_t peer_n_heard(const struct peer *p); /* bytes read from its stdout so far */
 uint64_t peer_garbage(const struct peer *p); /* lines skipped, stray replies included */
 
 /* Append its last stderr lines as a JSON array of strings, oldest first. */

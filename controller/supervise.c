@@ -48,9 +48,18 @@ static const struct step TABLE[SUP_N_STATES][SUP_N_EVENTS] = {
 		/* In service even an orderly exit is a crash: nobody asked for it. */
 		[SUP_UNFIT] = RETRY,
 		[SUP_DIED] = RETRY,
-		[SUP_SILENT] = GO(SUP_READY, SUP_KILL),
+		[SUP_SILENT] = GO(SUP_SILENCED, SUP_KILL),
 		[SUP_DELAY_OVER] = STAY(SUP_READY),
 		[SUP_STOP] = GO(SUP_DRAINING, SUP_CLOSE),
+	},
+	[SUP_SILENCED] = {
+		[SUP_HELLO] = STAY(SUP_SILENCED),
+		[SUP_MODELS_BACK] = STAY(SUP_SILENCED),
+		[SUP_UNFIT] = RETRY,
+		[SUP_DIED] = RETRY,
+		[SUP_SILENT] = STAY(SUP_SILENCED),
+		[SUP_DELAY_OVER] = STAY(SUP_SILENCED),
+		[SUP_STOP] = GO(SUP_KILLED, SUP_KILL),
 	},
 	[SUP_DRAINING] = {
 		[SUP_HELLO] = STAY(SUP_DRAINING),
@@ -104,6 +113,7 @@ static const char *const NAMES[SUP_N_STATES] = {
 	[SUP_STARTING] = "starting",
 	[SUP_LOADING] = "loading",
 	[SUP_READY] = "ready",
+	[SUP_SILENCED] = "stopped_answering",
 	[SUP_DRAINING] = "draining",
 	[SUP_KILLED] = "killed",
 	[SUP_BACKOFF] = "backoff",
@@ -175,7 +185,8 @@ bool sup_is_alive(enum sup_state s)
 
 bool sup_may_serve(enum sup_state s)
 {
-	return s == SUP_STARTING || s == SUP_LOADING || s == SUP_READY || s == SUP_BACKOFF;
+	return s == SUP_STARTING || s == SUP_LOADING || s == SUP_READY || s == SUP_SILENCED ||
+	       s == SUP_BACKOFF;
 }
 
 bool sup_is_unfit_code(int exit_code)

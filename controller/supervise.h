@@ -20,6 +20,7 @@ enum sup_state {
 	SUP_STARTING, /* spawned, `initialize` not answered yet */
 	SUP_LOADING,  /* answers; its models are being loaded back */
 	SUP_READY,    /* takes requests */
+	SUP_SILENCED, /* did not answer any more and was killed for it; not reaped yet */
 	SUP_DRAINING, /* finishing what it has; its stdin is closed */
 	SUP_KILLED,   /* told to die, not reaped yet */
 	SUP_BACKOFF,  /* dead; a new one follows after the delay */
@@ -33,9 +34,9 @@ enum sup_event {
 	SUP_MODELS_BACK, /* every model it should have is loaded or was refused */
 	SUP_UNFIT,       /* it ended with an exit code 64..78, or could not be spawned */
 	SUP_DIED,        /* it ended in any other way */
-	SUP_SILENT,      /* no `initialize` answer in time, or its stdout was closed */
-	SUP_DELAY_OVER,  /* the back-off delay has passed */
-	SUP_STOP,        /* the controller ends */
+	SUP_SILENT, /* no `initialize` answer in time, heartbeats missed, or its stdout closed */
+	SUP_DELAY_OVER, /* the back-off delay has passed */
+	SUP_STOP,       /* the controller ends */
 	SUP_N_EVENTS
 };
 

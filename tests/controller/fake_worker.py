@@ -71,6 +71,9 @@ class Worker:
     def runtime_telemetry(self, params):
         return {"counters": {"fake": 7, "no name": 1}}
 
+    def ping(self, params):
+        return {"uptime": 1}
+
     def load_model(self, params):
         if "unloadable" in params["model_id"]:
             raise Failure(-32001, "Failed to load model", "model_load")

@@ -66,6 +66,22 @@ Test(bad_days, a_worker_that_cannot_start_is_told_to_the_caller)
 	cr_assert_eq(r.c->fleet.workers[0].generation, 1);
 }
 
+Test(bad_days, a_worker_that_stops_answering_is_replaced_and_its_stream_goes_on)
+{
+	rig_open(&r, ARGS("--workers=1", "--heartbeat-ms=2000", "--", "--token-ms=10"));
+	rig_load(&r);
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":20"));
+	rig_await_n(&r, "stream.chunk", 3);
+	kill(r.c->fleet.workers[0].pid, SIGSTOP);
+	rig_send(&r, TOKENIZE("2", "a"));
+	rig_assert_has(rig_await(&r, "\"event\""), "length");
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"tokens\"");
+	cr_assert_eq(rig_count(&r, "stream.chunk"), 20);
+	cr_assert_eq(r.c->metrics.counts[METRICS_SILENT], 1);
+	rig_send(&r, CALL("3", "runtime/state", "{}"));
+	rig_assert_has(rig_await(&r, "\"id\":3,"), "stopped answering");
+}
+
 /* -- a host that does not read ---------------------------------------------------------- */
 
 static bool is_paused(struct rig *rig)

@@ -95,6 +95,17 @@ Test(supervise, delays_grow_and_differ_from_worker_to_worker)
 	cr_assert_neq(s.delay_ms, other.delay_ms);
 }
 
+Test(supervise, one_that_stops_answering_is_killed_takes_nothing_more_and_comes_back)
+{
+	bring_up(0);
+	cr_assert_eq(sup_happened(&s, SUP_SILENT, 0, 0), SUP_KILL);
+	cr_assert_str_eq(sup_state_name(s.state), "stopped_answering");
+	cr_assert_eq(sup_happened(&s, SUP_SILENT, 0, 0), SUP_NOTHING, "killed once");
+	cr_assert(sup_may_serve(s.state));
+	cr_assert_eq(sup_happened(&s, SUP_DIED, 0, 0), SUP_WAIT);
+	cr_assert_eq(sup_happened(&s, SUP_DELAY_OVER, 0, 0), SUP_SPAWN);
+}
+
 Test(supervise, stop_drains_and_a_second_stop_kills)
 {
 	bring_up(0);

@@ -61,6 +61,25 @@ class WorkerKilled(unittest.TestCase):
         self.host.close()
 
 
+class WorkerStopped(unittest.TestCase):
+    def test_a_worker_that_stops_answering_is_replaced_and_the_host_sees_no_gap(self):
+        with tandem("--heartbeat-ms=1500", worker_options=STALLED) as host:
+            host.load()
+            asked = {"prompt": "Once upon a time", "max_tokens": 100, "ignore_eos": True, "seed": 3}
+            plain = host.stream(**asked)
+            stream = host.start(**asked).wait_tokens(30)
+            os.kill(host.call("runtime/state")["workers"][0]["pid"], signal.SIGSTOP)
+            self.assertEqual(stream.wait().text, plain.text)
+            worker = host.call("runtime/state")["workers"][0]
+            self.assertIn("stopped answering", worker["last_error"])
+
+    def test_a_busy_worker_is_not_taken_for_a_stopped_one(self):
+        with tandem("--heartbeat-ms=2500", worker_options=["--dev-stall-ms=3500"]) as host:
+            host.load()
+            host.stream(prompt="Once", max_tokens=1, ignore_eos=True)
+            self.assertEqual(host.call("runtime/state")["restart_count"], 0)
+
+
 class ControllerKilled(unittest.TestCase):
     def test_kill_9_of_the_controller_leaves_no_process(self):
         host = tandem("--workers=2", worker_options=STALLED)
