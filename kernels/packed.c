@@ -148,14 +148,18 @@ static void take(
 
 /* -- a panel --------------------------------------------------------------------------------- */
 
+/* Four codes at a time: the word that a dot product takes them as. */
 static void put_codes(enum packed_kind kind, uint8_t *codes, size_t o, const struct block *b)
 {
-	for (size_t i = 0; i < PACKED_BLOCK; i++) {
-		size_t at = i / 4 * 64 + o * 4 + i % 4;
-		if (!packed_is_narrow(kind))
-			codes[at] = b->q[i];
-		else if (i < PACKED_BLOCK / 2)
-			codes[at] = (uint8_t)(b->q[i] | b->q[i + 16] << 4);
+	bool narrow = packed_is_narrow(kind);
+
+	for (size_t g = 0; g < (narrow ? 4 : 8); g++) {
+		uint32_t four, upper = 0;
+		memcpy(&four, b->q + 4 * g, 4);
+		if (narrow)
+			memcpy(&upper, b->q + 4 * g + 16, 4);
+		four |= upper << 4;
+		memcpy(codes + g * 64 + o * 4, &four, 4);
 	}
 }
 

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 
 struct packing {
-	struct weights *w;
 	packing_progress *progress;
 	void *arg;
 	struct fault *f;
+	uint8_t *panels;
 	size_t n_bytes, n_done; /* of panels, of all matrices and so far */
 	int rc;
 };
@@ -39,6 +39,7 @@ static void measure(struct packing *p, struct matrix *m)
 {
 	enum packed_kind kind = packed_kind_of(&m->w);
 
+	/* Little more than what is mapped already: no sum of these overflows. */
 	if (kind != PACKED_NONE)
 		p->n_bytes += packed_bytes(kind, m->w.n_out, m->w.n_in);
 }
@@ -47,18 +48,12 @@ static void pack(struct packing *p, struct matrix *m)
 {
 	enum packed_kind kind = packed_kind_of(&m->w);
 	size_t n_bytes, panel_bytes;
-	uint8_t *out;
+	uint8_t *out = p->panels + p->n_done;
 
 	if (kind == PACKED_NONE || p->rc < 0)
 		return;
 	panel_bytes = packed_panel_bytes(kind, m->w.n_in);
 	n_bytes = packed_bytes(kind, m->w.n_out, m->w.n_in);
-	out = weights_alloc(p->w, n_bytes, 1);
-	if (!out) {
-		p->rc = fault_set(
-			p->f, ERR_NOMEM, "no memory for %zu bytes of packed weights", n_bytes);
-		return;
-	}
 	for (size_t i = 0; i * panel_bytes < n_bytes; i++)
 		packed_fill(&m->w, i, out + i * panel_bytes);
 	m->packed = out;
@@ -70,7 +65,7 @@ static void pack(struct packing *p, struct matrix *m)
 int packing_run(struct decoder *d, struct weights *w, packing_progress *progress, void *arg,
 	struct fault *f)
 {
-	struct packing p = { .w = w, .progress = progress, .arg = arg, .f = f };
+	struct packing p = { .progress = progress, .arg = arg, .f = f };
 	struct kernels k;
 	unsigned mask;
 
@@ -78,6 +73,12 @@ int packing_run(struct decoder *d, struct weights *w, packing_progress *progress
 		!packed_pays(kernels_select(&k, mask)))
 		return 0;
 	each_matrix(&p, d, measure);
+	if (p.n_bytes == 0)
+		return 0;
+	p.panels = weights_alloc_huge(w, p.n_bytes);
+	if (!p.panels)
+		return fault_set(
+			f, ERR_NOMEM, "no memory for %zu bytes of packed weights", p.n_bytes);
 	each_matrix(&p, d, pack);
 	return p.rc;
 }

@@ -5,6 +5,7 @@
 #include "worker/model/weights_get.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void weights_init(struct weights *w, const struct tensor_source *source, struct fault *f)
 {
@@ -29,13 +30,13 @@ void weights_fail(struct weights *w, const char *fmt, ...)
 	w->rc = fault_set(w->fault, ERR_MODEL_LOAD, "%s: %s", w->source->where, text);
 }
 
-void *weights_alloc(struct weights *w, size_t n, size_t n_bytes)
+static void *alloc_aligned(struct weights *w, size_t n, size_t n_bytes, size_t alignment)
 {
 	size_t total;
 	void *p = NULL;
 
-	if (!mem_mul(n, n_bytes, &total) || !mem_add(total, 64, &total) ||
-		!(p = aligned_alloc(64, total & ~(size_t)63))) {
+	if (!mem_mul(n, n_bytes, &total) || !mem_add(total, alignment, &total) ||
+		!(p = aligned_alloc(alignment, total & ~(alignment - 1)))) {
 		if (w->rc == 0)
 			w->rc = fault_set(w->fault, ERR_NOMEM, "%s: no memory for the weights",
 				w->source->where);
@@ -47,6 +48,22 @@ void *weights_alloc(struct weights *w, size_t n, size_t n_bytes)
 	}
 	w->owned[w->n_owned++] = p;
 	w->n_owned_bytes += total;
+	return p;
+}
+
+void *weights_alloc(struct weights *w, size_t n, size_t n_bytes)
+{
+	return alloc_aligned(w, n, n_bytes, 64);
+}
+
+void *weights_alloc_huge(struct weights *w, size_t n_bytes)
+{
+	const size_t page = (size_t)2 << 20;
+	void *p = alloc_aligned(w, 1, n_bytes, n_bytes < page ? 64 : page);
+
+	/* Advice: a system without huge pages says no, and nothing is lost but speed. */
+	if (p && n_bytes >= page)
+		madvise(p, n_bytes, MADV_HUGEPAGE);
 	return p;
 }
 

@@ -36,6 +36,8 @@ void weights_release(struct weights *w);
 void weights_fail(struct weights *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Owned memory, 64-byte aligned; NULL (error recorded) if it is not there. */
 void *weights_alloc(struct weights *w, size_t n, size_t n_bytes);
+/* The same on huge pages where there are any: for what every step reads from end to end. */
+void *weights_alloc_huge(struct weights *w, size_t n_bytes);
 
 enum with_bias { NO_BIAS, WITH_BIAS };
 
