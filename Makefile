@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e bench bench-kernels bench-attention bench-compare docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e bench bench-kernels bench-attention bench-compare bench-limits docs lint format fuzz install clean help \
 	setup setup-ci
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -180,6 +180,8 @@ $B/bin/bench_gguf: $B/bench/bench_gguf.o $(KERNELS) $(PROTOCOL)
 $B/bin/bench_gguf: LIBS := $(LIBS_KERNELS) $(LIBS_PROTOCOL)
 $B/bin/bench_tokenizer: $B/bench/bench_tokenizer.o $(WORKER) $(KERNELS) $(PROTOCOL)
 $B/bin/bench_tokenizer: LIBS := $(LIBS_WORKER)
+$B/bin/bench_limits: $B/bench/bench_limits.o $(KERNELS)
+$B/bin/bench_limits: LIBS := $(LIBS_KERNELS)
 $B/bin/bench_attention: $B/bench/bench_attention.o $(KERNELS)
 $B/bin/bench_attention: LIBS := $(LIBS_KERNELS)
 bench-kernels: $B/bin/bench_kernels ## every kernel on every instruction set, against plain C
@@ -189,6 +191,9 @@ bench-attention: $B/bin/bench_attention ## eleven shapes against the plain-matri
 
 bench: all ## print the figures that bench/SPEED.md logs
 	python3 bench/bench.py
+
+bench-limits: all $B/bin/bench_gguf $B/bin/bench_limits ## bandwidth and peaks, and which part kernels and steps reach
+	@python3 bench/limits.py
 
 # llama.cpp, as npm builds it, lives in build/peer.
 PEER := build/peer/node_modules/node-llama-cpp/package.json

@@ -1,0 +1,379 @@
+/* bench_limits.c - what this machine can do, and which part of it each kernel uses.
+ *
+ *     bench_limits [threads]        default: 1 and all
+ *
+ * Limits are the best of several short runs: reading a buffer that fits no cache, and chains of
+ * multiply-adds in registers. Kernels run on one thread, on matrices that fit no
+ * cache (1 to 16 rows) or do (256 rows), and each is set against the limit that binds it. */
+#include "kernels/attention.h"
+#include "kernels/kernels.h"
+#include "kernels/packed.h"
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BUFFER    ((size_t)512 << 20)
+#define N_IN      ((size_t)2048)
+#define MOST_ROWS ((size_t)256)
+#define MOST      64 /* threads */
+#define REPEATS   7
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+enum limit { LIMIT_READ, LIMIT_F32, LIMIT_BF16, LIMIT_INT8, N_LIMITS };
+
+static const char *const limit_names[N_LIMITS] = { "read, GB/s", "f32, GFLOP/s", "bf16, GFLOP/s",
+	"int8, GOP/s" };
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#define CHAINS 12 /* enough to hide the latency of any multiply-add */
+#define ROUNDS 400000
+
+/* Each does ROUNDS · CHAINS operations of 16 lanes in registers, and returns how many
+ * multiplications and additions one lane of one operation is. */
+#define KEEP(v) __asm__ volatile("" : "+v"(v))
+
+__attribute__((target("avx512f"))) static double chains_f32(void)
+{
+	__m512 a[CHAINS], x = _mm512_set1_ps(0.5f), y = _mm512_set1_ps(1);
+
+	for (int i = 0; i < CHAINS; i++)
+		a[i] = x;
+	for (int r = 0; r < ROUNDS; r++)
+		for (int i = 0; i < CHAINS; i++) {
+			a[i] = _mm512_fmadd_ps(a[i], x, y);
+			KEEP(a[i]);
+		}
+	return 2;
+}
+
+__attribute__((target("avx512f,avx512bf16"))) static double chains_bf16(void)
+{
+	__m512 a[CHAINS];
+	__m512bh x = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5f), _mm512_set1_ps(0.5f));
+
+	for (int i = 0; i < CHAINS; i++)
+		a[i] = _mm512_set1_ps(0);
+	for (int r = 0; r < ROUNDS; r++)
+		for (int i = 0; i < CHAINS; i++) {
+			a[i] = _mm512_dpbf16_ps(a[i], x, x);
+			KEEP(a[i]);
+		}
+	return 4;
+}
+
+__attribute__((target("avx512f,avx512vnni"))) static double chains_int8(void)
+{
+	__m512i a[CHAINS], x = _mm512_set1_epi8(3);
+
+	for (int i = 0; i < CHAINS; i++)
+		a[i] = x;
+	for (int r = 0; r < ROUNDS; r++)
+		for (int i = 0; i < CHAINS; i++) {
+			a[i] = _mm512_dpbusd_epi32(a[i], x, x);
+			KEEP(a[i]);
+		}
+	return 8;
+}
+
+static bool has(enum limit what)
+{
+	switch (what) {
+	case LIMIT_F32: return __builtin_cpu_supports("avx512f");
+	case LIMIT_BF16: return __builtin_cpu_supports("avx512bf16");
+	case LIMIT_INT8: return __builtin_cpu_supports("avx512vnni");
+	case LIMIT_READ:
+	case N_LIMITS: return true;
+	}
+	return false;
+}
+
+static double arithmetic(enum limit what)
+{
+	double began = now();
+	double each = what == LIMIT_F32    ? chains_f32()
+		      : what == LIMIT_BF16 ? chains_bf16()
+					   : chains_int8();
+
+	return each * 16 * ROUNDS * CHAINS / (now() - began) * 1e-9;
+}
+#else
+static bool has(enum limit what)
+{
+	return what == LIMIT_READ;
+}
+
+static double arithmetic(enum limit what)
+{
+	(void)what;
+	return 0;
+}
+#endif
+
+/* A thread's part of the buffer, cache line by cache line, well ahead of itself. */
+static double reading(const char *at, size_t n_bytes)
+{
+	double began = now();
+	uint64_t sum[8] = { 0 };
+
+	for (size_t i = 0; i < n_bytes; i += 64) {
+		uint64_t line[8];
+		__builtin_prefetch(at + i + 2048);
+		memcpy(line, at + i, sizeof line);
+		for (int j = 0; j < 8; j++)
+			sum[j] += line[j];
+	}
+	for (int j = 1; j < 8; j++)
+		sum[0] += sum[j];
+	__asm__ volatile("" : : "r"(sum[0]));
+	return (double)n_bytes / (now() - began) * 1e-9;
+}
+
+struct limit_job {
+	enum limit what;
+	const char *at;
+	size_t n_bytes;
+	pthread_barrier_t *start;
+	double best_together; /* of this thread, while all run */
+};
+
+static void *limit_thread(void *arg)
+{
+	struct limit_job *j = arg;
+
+	pthread_barrier_wait(j->start);
+	j->best_together = j->what == LIMIT_READ ? reading(j->at, j->n_bytes) : arithmetic(j->what);
+	return NULL;
+}
+
+/* The sum over threads of one run; all begin at once and take about as long. */
+static double limit_once(enum limit what, size_t n_threads, const char *buffer)
+{
+	pthread_t threads[MOST];
+	struct limit_job jobs[MOST];
+	pthread_barrier_t start;
+	size_t part = BUFFER / n_threads / 64 * 64;
+	double sum = 0;
+
+	pthread_barrier_init(&start, NULL, (unsigned)n_threads);
+	for (size_t i = 0; i < n_threads; i++) {
+		jobs[i] = (struct limit_job) { what, buffer + i * part, part, &start, 0 };
+		if (pthread_create(&threads[i], NULL, limit_thread, &jobs[i]) != 0) {
+			fputs("cannot start a thread\n", stderr);
+			exit(71);
+		}
+	}
+	for (size_t i = 0; i < n_threads; i++) {
+		pthread_join(threads[i], NULL);
+		sum += jobs[i].best_together;
+	}
+	pthread_barrier_destroy(&start);
+	return sum;
+}
+
+static void print_limits(size_t n_threads, const char *buffer, double limits[N_LIMITS])
+{
+	for (enum limit what = 0; what < N_LIMITS; what++) {
+		limits[what] = 0;
+		if (!has(what))
+			continue;
+		for (int r = 0; r < REPEATS; r++) {
+			double one = limit_once(what, n_threads, buffer);
+			limits[what] = one > limits[what] ? one : limits[what];
+		}
+		printf("| %zu | %s | %.1f |\n", n_threads, limit_names[what], limits[what]);
+	}
+}
+
+struct data {
+	struct kernels k;
+	char *w; /* BUFFER bytes, 64-byte aligned */
+	float *x, *out, *scratch;
+	void *codes; /* x rounded to int8 */
+};
+
+struct task {
+	const char *name;
+	void (*run)(struct data *d, const struct task *t);
+	size_t rows, n_out;
+	enum limit bound;
+	double bytes_per_weight;
+	enum packed_kind kind;
+};
+
+static void run_mul(struct data *d, const struct task *t)
+{
+	struct mul m = { .x = d->x,
+		.n_rows = t->rows,
+		.x_stride = N_IN,
+		.w = d->w,
+		.n_in = N_IN,
+		.w_stride = (size_t)((double)N_IN * t->bytes_per_weight),
+		.o_end = t->n_out,
+		.out = d->out,
+		.out_stride = t->n_out };
+
+	if (t->bytes_per_weight > 2)
+		d->k.mul_f32(&m);
+	else
+		d->k.mul_bf16(&m);
+}
+
+static void run_packed(struct data *d, const struct task *t)
+{
+	d->k.packed_mul(&(struct packed_mul) { .kind = t->kind,
+		.w = d->w,
+		.n_out = t->n_out,
+		.n_in = N_IN,
+		.x = d->codes,
+		.n_rows = t->rows,
+		.o_end = t->n_out,
+		.out = d->out,
+		.out_stride = t->n_out });
+}
+
+/* `rows` positions at the end of n_out, one KV head of 64, four query heads. */
+static void run_attend(struct data *d, const struct task *t)
+{
+	static const void *blocks[2][65536 / ATTEND_TILE];
+	struct attend_row rows[32];
+	struct attend a = { rows, t->rows, 4, 64, blocks[0], blocks[1], DTYPE_F16, 64, 0, 0.125f, 0,
+		NULL };
+
+	for (size_t i = 0; i < t->n_out / ATTEND_TILE; i++)
+		for (size_t j = 0; j < 2; j++)
+			blocks[j][i] = d->w + (2 * i + j) * ATTEND_TILE * 64 * 2;
+	for (size_t i = 0; i < t->rows; i++)
+		rows[i] = (struct attend_row) { d->x + i * 256, d->out + i * 256, 0,
+			t->n_out - t->rows + i + 1 };
+	attend(&d->k, &a, d->scratch);
+}
+
+static const struct task tasks[] = {
+	{ "mul_f32", run_mul, 1, 32768, LIMIT_READ, 4, PACKED_NONE },
+	{ "mul_bf16", run_mul, 1, 65536, LIMIT_READ, 2, PACKED_NONE },
+	{ "mul_bf16", run_mul, 8, 65536, LIMIT_READ, 2, PACKED_NONE },
+	{ "mul_bf16", run_mul, 256, 2048, LIMIT_F32, 2, PACKED_NONE },
+	{ "mul_f32", run_mul, 256, 2048, LIMIT_F32, 4, PACKED_NONE },
+	{ "packed_mul Q4_0", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q4_0 },
+	{ "packed_mul Q8_0", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q8_0 },
+	{ "packed_mul Q4_K", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q4_K },
+	{ "packed_mul Q6_K", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q6_K },
+	{ "packed_mul Q4_0", run_packed, 8, 131072, LIMIT_READ, 0, PACKED_Q4_0 },
+	{ "packed_mul Q4_0", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q4_0 },
+	{ "packed_mul Q8_0", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q8_0 },
+	{ "packed_mul Q4_K", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q4_K },
+	{ "packed_mul Q6_K", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q6_K },
+	{ "attend, positions", run_attend, 1, 65536, LIMIT_READ, 0, PACKED_NONE },
+	{ "attend, positions", run_attend, 32, 4096, LIMIT_F32, 0, PACKED_NONE },
+};
+
+/* Giga-somethings of one run: bytes read, or multiplications and additions. */
+static double work(const struct task *t)
+{
+	double n = (double)t->n_out;
+
+	if (t->run == run_attend)
+		return (t->bound == LIMIT_READ ? n * 64 * 4 : n * 64 * 4 * 4 * (double)t->rows) *
+		       1e-9;
+	if (t->bound != LIMIT_READ)
+		return 2 * n * (double)N_IN * (double)t->rows * 1e-9;
+	if (t->run == run_packed)
+		return (double)packed_bytes(t->kind, t->n_out, N_IN) * 1e-9;
+	return n * (double)N_IN * t->bytes_per_weight * 1e-9;
+}
+
+static void prepare(struct data *d, const struct task *t)
+{
+	char *out = d->codes;
+
+	for (size_t r = 0; t->run == run_packed && r < t->rows; r += PACKED_ROWS) {
+		size_t n = t->rows - r < PACKED_ROWS ? t->rows - r : PACKED_ROWS;
+		d->k.packed_round(&(struct packed_round) { d->x + r * N_IN, n, N_IN, N_IN, out });
+		out += packed_tile_bytes(n, N_IN);
+	}
+}
+
+/* The limit is taken again beside each run, so that a busy moment meets both. */
+static void print_task(struct data *d, const struct task *t, double limits[N_LIMITS])
+{
+	double best = 0, *limit = &limits[t->bound];
+
+	prepare(d, t);
+	t->run(d, t);
+	for (int r = 0; r < REPEATS; r++) {
+		double peak = has(t->bound) ? limit_once(t->bound, 1, d->w) : 0, began = now();
+		t->run(d, t);
+		double rate = work(t) / (now() - began);
+		best = rate > best ? rate : best;
+		*limit = peak > *limit ? peak : *limit;
+	}
+	printf("| %s | %zu | %s | %.1f | %.1f |", t->name, t->rows, limit_names[t->bound], best,
+		*limit);
+	if (*limit > 0)
+		printf(" %.0f %% |\n", 100 * best / *limit);
+	else
+		printf(" – |\n");
+	fflush(stdout);
+}
+
+static void *allocate(size_t n_bytes)
+{
+	void *p = aligned_alloc((size_t)2 << 20, (n_bytes + ((size_t)2 << 20) - 1) >> 21 << 21);
+
+	if (!p) {
+		fputs("no memory\n", stderr);
+		exit(71);
+	}
+	madvise(p, n_bytes, MADV_HUGEPAGE); /* as the loader does for packed weights, if it can */
+	return p;
+}
+
+static void set_up(struct data *d)
+{
+	d->w = allocate(BUFFER);
+	memset(d->w, 0x3c, BUFFER); /* small numbers in every type */
+	d->x = allocate(MOST_ROWS * N_IN * sizeof *d->x);
+	for (size_t i = 0; i < MOST_ROWS * N_IN; i++)
+		d->x[i] = (float)((i * 37) % 101) * 0.01f - 0.5f;
+	d->out = allocate((size_t)8 * 131072 * sizeof *d->out);
+	d->codes = allocate(packed_rows_bytes(MOST_ROWS, N_IN));
+	d->scratch = allocate(attend_scratch(32, 4, 64) * sizeof *d->scratch);
+}
+
+int main(int argc, char **argv)
+{
+	double all[N_LIMITS], one[N_LIMITS];
+	long n = argc > 1 ? strtol(argv[1], NULL, 10) : sysconf(_SC_NPROCESSORS_ONLN);
+	size_t n_threads = n < 1 ? 1 : n > MOST ? MOST : (size_t)n;
+	struct data d;
+
+	kernels_select(&d.k, KERNELS_ALL);
+	set_up(&d);
+	puts("| threads | limit | |\n|---|---|---|");
+	if (n_threads > 1)
+		print_limits(n_threads, d.w, all);
+	print_limits(1, d.w, one);
+	puts("\n| kernel, one thread | rows | bound by | reached | of the limit "
+	     "|\n|---|---|---|---|---|");
+	for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++)
+		print_task(&d, &tasks[i], one);
+	free(d.w);
+	free(d.x);
+	free(d.out);
+	free(d.codes);
+	free(d.scratch);
+	return 0;
+}
