@@ -40,16 +40,35 @@ static unsigned stream_at(const uint8_t *stream, size_t i, unsigned bits)
 	return v & ((1u << bits) - 1);
 }
 
+/* n codes from element `at` on as floats. The common widths are loops a compiler vectorizes. */
+static void codes_at(const uint8_t *stream, size_t at, size_t n, unsigned bits, float *out)
+{
+	if (bits == 8) {
+		for (size_t i = 0; i < n; i++)
+			out[i] = (float)stream[at + i];
+	} else if (bits == 4) {
+		for (size_t i = 0; i < n / 2; i++) {
+			uint8_t two = stream[at / 2 + i];
+			out[2 * i] = (float)(two & 15);
+			out[2 * i + 1] = (float)(two >> 4);
+		}
+	} else {
+		for (size_t i = 0; i < n; i++)
+			out[i] = (float)stream_at(stream, at + i, bits);
+	}
+}
+
 static void affine_row(const struct weight *w, size_t row, float *out)
 {
 	const uint8_t *stream = (const uint8_t *)w->data + row * w->row_bytes;
 	size_t n_groups = w->n_in / w->group;
 
-	for (size_t g = 0; g < n_groups; g++) {
+	for (size_t g = 0; g < n_groups; g++, out += w->group) {
 		float scale = scale_at(w, w->scales, row * n_groups + g);
 		float bias = scale_at(w, w->biases, row * n_groups + g);
-		for (size_t i = g * w->group; i < (g + 1) * w->group; i++)
-			out[i] = scale * (float)stream_at(stream, i, w->bits) + bias;
+		codes_at(stream, g * w->group, w->group, w->bits, out);
+		for (size_t i = 0; i < w->group; i++)
+			out[i] = scale * out[i] + bias;
 	}
 }
 
