@@ -32,6 +32,7 @@ const char options_help[] =
 	"  --heartbeat-ms=N      silence after which a worker counts as stuck; 0 = never (20000)\n"
 	"  --restarts=N          of one worker in a minute before it is given up (3)\n"
 	"  --retry-budget=N      requests lost with a worker that may go again at once (1024)\n"
+	"  --sandbox=MODE        of each worker: off, basic or strict (basic)\n"
 	"  -v, --verbose         more on stderr; TRACE=all prints each request's way\n"
 	"  --version, --help\n"
 	"  -- ARGS               further arguments for each worker (tandem-worker --help)\n"
@@ -54,6 +55,7 @@ enum {
 	OPT_QUEUE_BYTES,
 	OPT_STREAMS,
 	OPT_RESTARTS,
+	OPT_SANDBOX,
 	OPT_HEARTBEAT_MS,
 	OPT_RETRY_BUDGET,
 	OPT_HELP,
@@ -72,6 +74,7 @@ static const struct option LONG[] = {
 	{ "queue-bytes", required_argument, NULL, OPT_QUEUE_BYTES },
 	{ "streams", required_argument, NULL, OPT_STREAMS },
 	{ "heartbeat-ms", required_argument, NULL, OPT_HEARTBEAT_MS },
+	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "restarts", required_argument, NULL, OPT_RESTARTS },
 	{ "retry-budget", required_argument, NULL, OPT_RETRY_BUDGET },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -103,6 +106,14 @@ static void pass_on_pair(struct options *o, const char *name, const char *value)
 	char *arg = xasprintf("--%s=%s", name, value);
 	options_pass_on(o, arg);
 	free(arg);
+}
+
+static bool take_sandbox(struct options *o, const char *mode)
+{
+	if (strcmp(mode, "off") != 0 && strcmp(mode, "basic") != 0 && strcmp(mode, "strict") != 0)
+		return false;
+	pass_on_pair(o, "sandbox", mode);
+	return true;
 }
 
 static void set_worker(struct options *o, const char *path)
@@ -147,6 +158,7 @@ static bool take(struct options *o, int opt, const char *value)
 	switch (opt) {
 	case OPT_WORKER: set_worker(o, value); return true;
 	case OPT_MODELS: pass_on_pair(o, "models", value); return true;
+	case OPT_SANDBOX: return take_sandbox(o, value);
 	case OPT_FRAMING: return frame_parse_name(value, &o->framing);
 	case OPT_HELP: o->wish = OPTIONS_HELP; return true;
 	case OPT_VERSION: o->wish = OPTIONS_VERSION; return true;

@@ -5,6 +5,7 @@
 #include "protocol/limits.h"
 #include "protocol/log.h"
 #include "protocol/version.h"
+#include "worker/confine.h"
 #include "worker/host_facts.h"
 #include "worker/load.h"
 #include "worker/models.h"
@@ -159,6 +160,7 @@ void handle_runtime_info(struct request *rq)
 	write_memory(&out);
 	write_hardware(&out, rq->w);
 	write_kernels(&out);
+	confine_write(&out, rq->w->options.confinement);
 	jout_key(&out, "workers");
 	buf_addc(&out, '[');
 	write_self(&out, rq->w);

@@ -60,11 +60,16 @@ static int open_signals(void)
 
 static int serve(struct worker *w, int out, pid_t parent)
 {
+	struct fault f;
 	const struct loop_io io = { .in = 0, .signals = open_signals(), .parent = parent };
 	/* When the parent dies without a word, SIGUSR1 makes the loop look. */
 	prctl(PR_SET_PDEATHSIG, SIGUSR1);
 	if (getppid() != parent)
 		return EXIT_SUCCESS;
+	if (w->options.confinement != CONFINE_OFF && confine_calls(&f) < 0) {
+		log_error("--sandbox: %s", f.text);
+		return EX_UNAVAILABLE;
+	}
 	if (io.signals < 0 || worker_start(w, out) != 0) {
 		log_error("cannot start: no descriptors, threads or memory");
 		return EX_OSERR;
@@ -97,6 +102,14 @@ int main(int argc, char **argv)
 			worker.options.complaint);
 		return EX_USAGE;
 	case OPTIONS_RUN: break;
+	}
+	struct fault f;
+	worker.options.confinement = confine_possible(worker.options.confinement);
+	if (worker.options.confinement == CONFINE_STRICT &&
+		confine_files_and_restart(worker.options.roots, worker.options.n_roots, argv, &f) <
+			0) {
+		fprintf(stderr, "tandem-worker: --sandbox=strict: %s\n", f.text);
+		return EX_UNAVAILABLE;
 	}
 	const int out = reserve_stdout();
 	log_init("tandem-worker", worker.options.verbose ? LOG_DEBUG : LOG_INFO);

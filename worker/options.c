@@ -22,6 +22,8 @@ const char options_help[] =
 	"  --max-running N            sequences of one model decoded together (default 64)\n"
 	"  --max-frame N[K|M|G]       longest message read (default 64M)\n"
 	"  --drain-ms N               time to finish in at the end (default 1500)\n"
+	"  --sandbox=off|basic|strict basic: no sockets, no programs, no ptrace; strict: also\n"
+	"                             no files but below --models, none written (default basic)\n"
 	"  -v, --verbose              more on stderr; TRACE=all prints each request's way\n"
 	"  --help, --version\n"
 	"\n"
@@ -41,6 +43,7 @@ enum {
 	OPT_MAX_RUNNING,
 	OPT_MAX_FRAME,
 	OPT_DRAIN,
+	OPT_SANDBOX,
 	OPT_HELP,
 	OPT_VERSION,
 	OPT_CRASH,
@@ -57,6 +60,7 @@ static const struct option table[] = {
 	{ "max-running", required_argument, NULL, OPT_MAX_RUNNING },
 	{ "max-frame", required_argument, NULL, OPT_MAX_FRAME },
 	{ "drain-ms", required_argument, NULL, OPT_DRAIN },
+	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -143,6 +147,7 @@ static bool take(struct worker_options *o, int opt, const char *arg)
 	case OPT_MODELS: add_root(o, arg); return true;
 	case OPT_KV_BYTES: return parse_size(arg, &o->kv_bytes);
 	case OPT_MAX_FRAME: return parse_size(arg, &o->max_frame);
+	case OPT_SANDBOX: return confine_parse(arg, &o->confinement);
 	case OPT_GARBAGE: o->dev_garbage = true; return true;
 	case 'v': o->verbose = true; return true;
 	default: return take_number(o, opt, arg);
@@ -166,6 +171,7 @@ enum options_outcome options_parse(
 		.kv_bytes = (size_t)1 << 30,
 		.max_running = 64,
 		.max_frame = FRAME_IN_MAX,
+		.confinement = CONFINE_BASIC,
 		.drain_ms = 1500 };
 	optind = 0; /* so that a second parse in one process (tests) starts anew */
 	opterr = 0;

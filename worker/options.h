@@ -2,6 +2,7 @@
 #ifndef WORKER_OPTIONS_H
 #define WORKER_OPTIONS_H
 #include "protocol/frame.h"
+#include "worker/confine.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -24,6 +25,7 @@ struct worker_options {
 	size_t max_frame; /* bytes of one message in */
 	int drain_ms;
 	bool verbose;
+	enum confinement confinement;
 	long dev_crash_after; /* abort after this many tokens were written; 0 = never */
 	int dev_stall_ms;     /* before each step of the engine */
 	bool dev_garbage;
