@@ -79,6 +79,15 @@ static const struct param STREAM_OPTIONS[] = {
 	BOOL_ROW("cumulative_text", "false", "Add the whole text so far to each chunk."),
 };
 
+#define PARAM_ROWS_CACHE                                                                         \
+	BOOL_ROW("cache_prompt", "true",                                                         \
+		"Reuse the KV cache of earlier prompts that began alike, and keep this one's."), \
+	{                                                                                        \
+		.name = "cache_scope", .type = PARAM_STRING, .nullable = true,                   \
+		.max = LIMIT_CACHE_SCOPE,                                                        \
+		.doc = "Share them only with requests that name the same scope."                 \
+	}
+
 static const struct param GENERATE[] = {
 	PARAM_ROW_MODEL_ID,
 	PARAM_ROWS_PROMPT,
@@ -139,8 +148,7 @@ static const struct param GENERATE[] = {
 		.nullable = true,
 		.choices = "left",
 		.doc = "Cut a prompt that is too long from the left instead of refusing it." },
-	BOOL_ROW("cache_prompt", "true",
-		"May reuse the KV cache of an earlier prompt; this version keeps none."),
+	PARAM_ROWS_CACHE,
 	INT_ROW("idle_timeout_ms", 0, LIMIT_TIMEOUT_MS, "0",
 		"Give up when no token comes for this long; 0 = never."),
 	PARAM_ROWS_SCHEDULING,
@@ -167,7 +175,6 @@ static const struct param GENERATE[] = {
 	REFUSED_ROW("num_draft_tokens", PARAM_INT, "0", NO_DRAFTS),
 	REFUSED_ROW("prediction", PARAM_OBJECT, NULL, NO_DRAFTS),
 	REFUSED_ROW("speculative", PARAM_OBJECT, NULL, NO_DRAFTS),
-	REFUSED_ROW("cache_scope", PARAM_STRING, NULL, "cache_scope is not available"),
 	REFUSED_ROW("required_dtype", PARAM_STRING, NULL,
 		"required_dtype is not available; load_model reports the dtype of the weights"),
 };
@@ -203,6 +210,7 @@ static const struct param CHECK_DRAFT[] = {
 		.preset = "false",
 		.doc = "Log-probability of each token; a number is `top_logprobs` too." },
 	INT_ROW("top_logprobs", 0, LIMIT_TOP_LOGPROBS, "0", "And of this many alternatives."),
+	PARAM_ROWS_CACHE,
 	PARAM_ROWS_SCHEDULING,
 	REFUSED_ROW("stream_id", PARAM_STRING, NULL,
 		"check_draft cannot continue a stream; give prompt or prompt_tokens"),

@@ -82,6 +82,7 @@ static void build(struct draft_call *v)
 	j->priority = generate_request_priority(priority);
 	if (take_draft(j, v->params, &v->fault) != 0 ||
 		generate_request_sampling(j, v->params, &v->fault) != 0 ||
+		generate_request_cache(j, v->params, &v->fault) != 0 ||
 		generate_request_prompt(j, v->params, &v->fault) != 0 ||
 		job_fit(j, &v->fault) != 0) {
 		job_free(j);

@@ -225,6 +225,19 @@ static int take_limits(struct job *j, struct json_object *params, struct fault *
 		params, "stop_token_ids", vocab_size, &j->stop_ids, &j->n_stop_ids, f);
 }
 
+int generate_request_cache(struct job *j, struct json_object *params, struct fault *f)
+{
+	size_t n;
+	const char *scope = params_bytes(params, "cache_scope", &n);
+	j->cache_prompt = params_bool(params, "cache_prompt", true);
+	if (!scope)
+		return 0;
+	if (strlen(scope) != n)
+		return refuse(f, "cache_scope", "holds a NUL, which no scope may");
+	j->cache_scope = xstrdup(scope);
+	return 0;
+}
+
 /* What an earlier run generated stands behind the prompt. */
 static int take_resumed(struct job *j, struct json_object *params, struct fault *f)
 {
@@ -265,6 +278,7 @@ int generate_request_build(struct json_object *params, struct model_ref *model, 
 	j->priority = generate_request_priority(params_str(params, "priority"));
 	/* Cheap refusals first: tokenizing may take long. */
 	if ((err = take_stops(j, params, f)) != 0 || (err = take_limits(j, params, f)) != 0 ||
+		(err = generate_request_cache(j, params, f)) != 0 ||
 		(err = generate_request_sampling(j, params, f)) != 0 ||
 		(err = generate_request_prompt(j, params, f)) != 0 ||
 		(err = take_resumed(j, params, f)) != 0 || (err = job_fit(j, f)) != 0) {

@@ -34,6 +34,7 @@ int generate_request_wire(struct json_object *params, struct wire_options *out, 
 /* The parts that check_draft's token form shares. They fill a zeroed job. */
 int generate_request_prompt(struct job *j, struct json_object *params, struct fault *f);
 int generate_request_sampling(struct job *j, struct json_object *params, struct fault *f);
+int generate_request_cache(struct job *j, struct json_object *params, struct fault *f);
 
 enum job_priority generate_request_priority(const char *name); /* NULL = default */
 

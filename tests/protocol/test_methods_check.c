@@ -244,7 +244,7 @@ Test(methods_check, what_does_not_exist_yet_is_refused_unless_it_asks_for_nothin
 	static const char *const on[] = { "\"guidance\":{\"mode\":\"regex\"}",
 		"\"draft_model\":\"d\"", "\"response_format\":{\"type\":\"json_object\"}",
 		"\"num_draft_tokens\":3", "\"prediction\":{}", "\"speculative\":{}",
-		"\"cache_scope\":\"x\"", "\"required_dtype\":\"bfloat16\"", "\"guidance\":true",
+		"\"required_dtype\":\"bfloat16\"", "\"guidance\":true",
 		"\"num_draft_tokens\":\"0\"" };
 	for (size_t i = 0; i < sizeof off / sizeof off[0]; i++) {
 		char text[128];

@@ -95,7 +95,9 @@ struct job {
 	int32_t *stop_ids; /* owned */
 	size_t n_stop_ids;
 	bool include_stop, ignore_eos, skip_special, truncate_left;
-	bool echo; /* the prompt's text is emitted first (index of tokens unaffected) */
+	bool cache_prompt; /* its KV may come from the prefix cache, and may stay there */
+	char *cache_scope; /* whose prompts it is shared with; owned, NULL = "" */
+	bool echo;         /* the prompt's text is emitted first (index of tokens unaffected) */
 	size_t truncated_tokens; /* set by job_fit */
 	double arrived;          /* clock_now() at arrival */
 	double deadline;         /* clock_now() based, 0 = none */

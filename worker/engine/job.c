@@ -36,6 +36,7 @@ void job_free(struct job *j)
 		free(j->stops[i]);
 	free(j->stops);
 	free(j->stop_ids);
+	free(j->cache_scope);
 	free((void *)j->sampling.bias);
 	free(j->draft);
 	free(j->prompt);

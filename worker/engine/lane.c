@@ -17,6 +17,7 @@ static void lane_free(void *state)
 	struct lane *l = state;
 	sampler_free(l->sampler);
 	model_context_free(l->context);
+	prefix_cache_free(l->prefixes);
 	if (l->kv)
 		kv_pool_free(l->kv);
 	free(l->hidden);
@@ -35,6 +36,9 @@ static int open_model_parts(struct lane *l, const struct lane_options *opt, stru
 	size_t n_floats;
 	l->kv = model_kv_pool(l->model, opt->kv_bytes, f);
 	if (!l->kv)
+		return ERR_NOMEM;
+	l->prefixes = prefix_cache_new(l->kv, NULL, f);
+	if (!l->prefixes)
 		return ERR_NOMEM;
 	l->context = model_context_new(l->model, opt->pool, n_rows, f);
 	if (!l->context)
@@ -183,6 +187,7 @@ static void admit(struct lane *l, struct task *t, double now)
 	l->promised.blocks += t->blocks;
 	l->promised.slots += (size_t)task_choices(t);
 	struct sequence *s = sequence_new(t, 0, l->kv);
+	sequence_use_cache(s, l->prefixes);
 	lane_run(l, s);
 	if (s->resumed_stop != STOP_NONE)
 		task_end(t, 0,

@@ -17,6 +17,7 @@ struct lane {
 	const char *model_id;
 	size_t vocab_size, dim;
 	struct kv_pool *kv;
+	struct prefix_cache *prefixes;
 	struct model_context *context;
 	struct sampler *sampler;
 	struct sched_demand capacity, promised;

@@ -144,10 +144,23 @@ struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool)
 	return s;
 }
 
+void sequence_use_cache(struct sequence *s, struct prefix_cache *c)
+{
+	const struct job *j = s->job;
+	const struct model_info *info = model_info(model_ref_model(j->model));
+	/* A vector needs every token's hidden state; logits need the last token's row. */
+	if (!j->cache_prompt || j->kind == JOB_EMBED || s->n_prompt > info->plain_length)
+		return;
+	prefix_enter(&s->place, c, j->cache_scope ? j->cache_scope : "");
+	size_t n_max = smaller(s->n_prompt, j->n_prompt - 1);
+	s->n_cached = prefix_find(&s->place, &s->kv, s->ids, n_max);
+}
+
 void sequence_free(struct sequence *s)
 {
 	if (!s)
 		return;
+	prefix_leave(&s->place);
 	kv_seq_release(&s->kv);
 	pooled_release(&s->pooled);
 	free(s->verify.draft_logprobs);
@@ -250,5 +263,6 @@ void sequence_end(struct sequence *s)
 	s->ended = true;
 	if (s->detok)
 		flush(s);
+	prefix_leave(&s->place);
 	kv_seq_release(&s->kv);
 }

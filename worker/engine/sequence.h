@@ -10,6 +10,7 @@
 #include "protocol/buf.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/pooled.h"
+#include "worker/engine/prefix.h"
 #include "worker/engine/sched.h"
 #include "worker/engine/stops.h"
 #include "worker/model/model.h"
@@ -30,7 +31,9 @@ struct sequence {
 	const struct job *job;
 	int choice;
 	struct kv_seq kv;
-	int32_t *ids; /* [n_limit] */
+	struct prefix_place place; /* in the prefix cache */
+	size_t n_cached;           /* prompt tokens found there */
+	int32_t *ids;              /* [n_limit] */
 	size_t n_ids, n_prompt;
 	size_t n_settled;         /* ids that are beyond doubt: all but those of a draft */
 	size_t n_limit;           /* ids it may hold: max_tokens and the context */
@@ -53,6 +56,9 @@ struct sequence {
 /* The first choice of a task, or any other (kv of its prompt may then be shared from it). */
 struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool);
 void sequence_free(struct sequence *s); /* NULL is fine */
+
+/* Begin with what the cache has of the prompt; what is computed goes there too. */
+void sequence_use_cache(struct sequence *s, struct prefix_cache *c);
 
 /* KV positions a job can come to need per choice. */
 size_t sequence_positions(const struct job *j);

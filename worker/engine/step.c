@@ -18,6 +18,16 @@ static void plan(struct lane *l)
 	sched_plan(l->wants, l->n_running, &l->budget, l->shares);
 }
 
+/* Room for more positions, taken from the prefix cache where nothing else is left. */
+static int make_room(struct lane *l, struct sequence *s, size_t more)
+{
+	if (kv_reserve(&s->kv, more) == 0)
+		return 0;
+	/* One for the rest of a block that is begun, one for a shared block's copy. */
+	prefix_yield(l->prefixes, more / KV_BLOCK_TOKENS + 2);
+	return kv_reserve(&s->kv, more);
+}
+
 /* Admission promised everyone this room, so a failure means memory that the system does not
  * have. It ends the job, and comes before any row is written: its other choices may have
  * rows in this step too. */
@@ -26,7 +36,7 @@ static void reserve(struct lane *l)
 	for (size_t i = 0; i < l->n_running; i++) {
 		struct sequence *s = l->running[i];
 		size_t more = l->shares[i].n_prefill + l->shares[i].n_exact;
-		if (s->ended || kv_reserve(&s->kv, more) == 0)
+		if (s->ended || make_room(l, s, more) == 0)
 			continue;
 		struct fault f = { 0 };
 		fault_set(&f, ERR_NOMEM, "the KV cache of %s has no room for %zu more tokens",
@@ -90,6 +100,7 @@ static void fork_choices(struct lane *l, struct sequence *s, const float *logits
 		struct sequence *other = sequence_new(s->task, i, l->kv);
 		kv_share(&other->kv, &s->kv, s->n_prompt);
 		other->n_prefilled = s->n_prompt;
+		other->n_cached = s->n_cached;
 		lane_run(l, other);
 	}
 	for (int i = 1; i < s->job->n_choices; i++)
@@ -127,6 +138,7 @@ static void hand_out(struct lane *l, size_t i, const struct batch_row *rows, con
 		task_end_all(s->task, &(struct ending) { .finish = FINISH_CANCELLED });
 		return;
 	}
+	prefix_publish(&s->place, &s->kv, s->ids, s->n_prompt);
 	bool first = s->first_token == 0;
 	s->last_progress = clock_now();
 	if (s->n_prefilled < s->n_prompt && j->sink->progress) {

@@ -58,6 +58,7 @@ static void fill_result(const struct task *t, const struct sequence *s, const st
 	if (!s)
 		return;
 	r->completion_tokens = s->n_generated;
+	r->cached_tokens = s->n_cached;
 	r->accepted = s->verify.accepted;
 	r->verdicts = s->verify.verdicts;
 	r->n_verdicts = s->verify.n_verdicts;

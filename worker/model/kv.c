@@ -129,7 +129,13 @@ static int32_t take_block(struct kv_pool *p)
 	return id;
 }
 
-static void drop_block(struct kv_pool *p, int32_t id)
+void kv_block_keep(struct kv_pool *p, int32_t id)
+{
+	assert(p->n_users[id] > 0);
+	p->n_users[id]++;
+}
+
+void kv_block_drop(struct kv_pool *p, int32_t id)
 {
 	assert(p->n_users[id] > 0);
 	if (--p->n_users[id] == 0)
@@ -151,7 +157,7 @@ void kv_seq_release(struct kv_seq *s)
 	struct kv_pool *p = s->pool;
 
 	for (size_t i = 0; i < s->n_blocks; i++)
-		drop_block(p, s->blocks[i]);
+		kv_block_drop(p, s->blocks[i]);
 	free(s->blocks);
 	kv_seq_init(s, p);
 }
@@ -191,7 +197,7 @@ int kv_reserve(struct kv_seq *s, size_t n_more)
 		int32_t *last = &s->blocks[s->n_tokens / KV_BLOCK_TOKENS];
 		int32_t own = take_block(p);
 		memcpy(block_at(p, own), block_at(p, *last), p->block_bytes);
-		drop_block(p, *last);
+		kv_block_drop(p, *last);
 		*last = own;
 	}
 	while (s->n_blocks < want)
@@ -205,7 +211,7 @@ void kv_truncate(struct kv_seq *s, size_t n_tokens)
 	size_t keep = blocks_for(n_tokens);
 
 	while (s->n_blocks > keep)
-		drop_block(s->pool, s->blocks[--s->n_blocks]);
+		kv_block_drop(s->pool, s->blocks[--s->n_blocks]);
 	s->n_tokens = n_tokens;
 }
 
@@ -217,8 +223,17 @@ void kv_share(struct kv_seq *dst, const struct kv_seq *src, size_t n_tokens)
 	make_table_room(dst, n);
 	for (size_t i = 0; i < n; i++) {
 		dst->blocks[i] = src->blocks[i];
-		src->pool->n_users[src->blocks[i]]++;
+		kv_block_keep(src->pool, src->blocks[i]);
 	}
 	dst->n_blocks = n;
 	dst->n_tokens = n_tokens;
+}
+
+void kv_append_shared(struct kv_seq *s, int32_t block)
+{
+	assert(s->n_tokens == s->n_blocks * KV_BLOCK_TOKENS);
+	make_table_room(s, s->n_blocks + 1);
+	kv_block_keep(s->pool, block);
+	s->blocks[s->n_blocks++] = block;
+	s->n_tokens += KV_BLOCK_TOKENS;
 }

@@ -49,6 +49,12 @@ int kv_reserve(struct kv_seq *s, size_t n_more);
 void kv_truncate(struct kv_seq *s, size_t n_tokens); /* n_tokens <= current */
 /* *dst (initialised, empty) shares the first n_tokens of src: no copy. */
 void kv_share(struct kv_seq *dst, const struct kv_seq *src, size_t n_tokens);
+/* One whole block more, which others hold too. s ends with a whole block and owns no room
+ * beyond it. */
+void kv_append_shared(struct kv_seq *s, int32_t block);
+/* Hold a block, or let it go, for somebody who is no sequence. */
+void kv_block_keep(struct kv_pool *p, int32_t block);
+void kv_block_drop(struct kv_pool *p, int32_t block);
 
 /* K (or V) of one block and layer: [KV_BLOCK_TOKENS][n_kv_heads][head_dim] of shape.dtype. */
 void *kv_block_k(const struct kv_pool *p, int32_t block, size_t layer);

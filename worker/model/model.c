@@ -183,6 +183,18 @@ static size_t kv_element_bytes(enum kv_dtype t)
 	return t == KV_F32 ? 4 : 2;
 }
 
+static size_t plain_length(const struct decoder *d)
+{
+	size_t n = d->context_length;
+
+	for (size_t i = 0; i < d->n_ropes; i++) {
+		const struct rope_table *t = &d->ropes[i];
+		if ((t->inv_long || t->dynamic_factor != 0) && t->trained_length < n)
+			n = t->trained_length;
+	}
+	return n;
+}
+
 static void fill_info(struct model *m)
 {
 	const struct decoder *d = &m->decoder;
@@ -206,6 +218,7 @@ static void fill_info(struct model *m)
 		.weight_bytes = m->weights.n_bytes + m->weights.n_owned_bytes,
 		.kv_bytes_per_token =
 			2 * d->n_layers * decoder_kv_width(d) * kv_element_bytes(m->kv_dtype),
+		.plain_length = plain_length(d),
 	};
 }
 

@@ -54,6 +54,9 @@ struct model_info {
 	size_t n_layers, n_heads, n_kv_heads, head_dim, dim, ffn_dim;
 	size_t weight_bytes; /* mapped or resident */
 	size_t kv_bytes_per_token;
+	/* Prompts up to this length share their KV wherever they share their beginning; a longer
+	 * one's rotary frequencies depend on its length. */
+	size_t plain_length;
 };
 
 /* generation_config.json; absent values are NAN / -1. */
