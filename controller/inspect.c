@@ -1,4 +1,4 @@
-/* inspect.c - `tandem inspect PATH` becomes `tandem-worker inspect PATH`. */
+/* inspect.c - `tandem inspect PATH` becomes `tandem-worker inspect PATH`; so does `cache`. */
 #include "controller/inspect.h"
 #include "controller/spawn.h"
 #include "protocol/log.h"

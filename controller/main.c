@@ -66,7 +66,7 @@ int main(int argc, char **argv)
 	log_init("tandem", LOG_INFO);
 	if (argc > 1 && !strcmp(argv[1], "run"))
 		return run_main(out, argc - 1, argv + 1);
-	if (argc > 1 && !strcmp(argv[1], "inspect"))
+	if (argc > 1 && (!strcmp(argv[1], "inspect") || !strcmp(argv[1], "cache")))
 		return inspect_main(out, argc - 1, argv + 1);
 	return serve(out, argc, argv, parent);
 }

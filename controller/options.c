@@ -18,11 +18,13 @@ const char options_help[] =
 	"       tandem run -m MODEL -p PROMPT [options] write to the terminal (run --help)\n"
 	"       tandem inspect PATH [--json]            what a model is, and why it would not "
 	"load\n"
+	"       tandem cache ls|rm|verify               packed weights on disk (cache --help)\n"
 	"\n"
 	"  --workers=N           worker processes (1)\n"
 	"  --worker=PATH         the worker binary (tandem-worker beside this one)\n"
 	"  --models=DIR          where models are found by id; may be repeated\n"
 	"  --threads=N           threads of each worker (processors / workers)\n"
+	"  --cache-bytes=BYTES   disk for packed weights; K, M, G (32G; --no-cache: none)\n"
 	"  --framing=MODE        auto, ndjson or lsp; auto decides by the first byte (auto)\n"
 	"  --drain-ms=N          at the end, time for what is running to finish (1500)\n"
 	"  --max-message=BYTES   the longest message accepted (67108864)\n"
@@ -48,6 +50,8 @@ enum {
 	OPT_WORKER,
 	OPT_MODELS,
 	OPT_THREADS,
+	OPT_CACHE_BYTES,
+	OPT_NO_CACHE,
 	OPT_FRAMING,
 	OPT_DRAIN_MS,
 	OPT_MAX_MESSAGE,
@@ -67,6 +71,8 @@ static const struct option LONG[] = {
 	{ "worker", required_argument, NULL, OPT_WORKER },
 	{ "models", required_argument, NULL, OPT_MODELS },
 	{ "threads", required_argument, NULL, OPT_THREADS },
+	{ "cache-bytes", required_argument, NULL, OPT_CACHE_BYTES },
+	{ "no-cache", no_argument, NULL, OPT_NO_CACHE },
 	{ "framing", required_argument, NULL, OPT_FRAMING },
 	{ "drain-ms", required_argument, NULL, OPT_DRAIN_MS },
 	{ "max-message", required_argument, NULL, OPT_MAX_MESSAGE },
@@ -116,6 +122,19 @@ static bool take_sandbox(struct options *o, const char *mode)
 	return true;
 }
 
+/* As the worker will read it: a count above 0 with an optional K, M or G. */
+static bool pass_on_size(struct options *o, const char *name, const char *value)
+{
+	const size_t digits = strspn(value, "0123456789");
+	const char *unit = value + digits;
+	const bool is_size = digits > 0 && digits <= 10 + (*unit ? 0 : 8) &&
+			     strspn(value, "0") < digits &&
+			     (!*unit || (strchr("KMGkmg", *unit) && !unit[1]));
+	if (is_size)
+		pass_on_pair(o, name, value);
+	return is_size;
+}
+
 static void set_worker(struct options *o, const char *path)
 {
 	free(o->worker_argv[0]);
@@ -159,6 +178,8 @@ static bool take(struct options *o, int opt, const char *value)
 	case OPT_WORKER: set_worker(o, value); return true;
 	case OPT_MODELS: pass_on_pair(o, "models", value); return true;
 	case OPT_SANDBOX: return take_sandbox(o, value);
+	case OPT_CACHE_BYTES: return pass_on_size(o, "cache-bytes", value);
+	case OPT_NO_CACHE: options_pass_on(o, "--no-cache"); return true;
 	case OPT_FRAMING: return frame_parse_name(value, &o->framing);
 	case OPT_HELP: o->wish = OPTIONS_HELP; return true;
 	case OPT_VERSION: o->wish = OPTIONS_VERSION; return true;

@@ -276,6 +276,7 @@ static struct load *load_new(struct request *rq, struct fault *f)
 		.dtype = l->dtype,
 		.kv_dtype = parse_kv_dtype(params_str(params, "kv_cache_dtype")),
 		.float_activations = activations && strcmp(activations, "float") == 0,
+		.cache = &rq->w->cache,
 		.progress = on_progress,
 		.progress_arg = l };
 	write_asked(l, &asked);

@@ -2,6 +2,7 @@
 #include "kernels/kernels.h"
 #include "protocol/log.h"
 #include "protocol/version.h"
+#include "worker/cache.h"
 #include "worker/inspect.h"
 #include "worker/load.h"
 #include "worker/loop.h"
@@ -94,6 +95,8 @@ int main(int argc, char **argv)
 	unsigned mask;
 	if (argc > 1 && strcmp(argv[1], "inspect") == 0)
 		return inspect_main(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "cache") == 0)
+		return cache_main(argc - 1, argv + 1);
 	switch (options_parse(&worker.options, argc, argv, getenv("TANDEM_MODELS"))) {
 	case OPTIONS_HELP: fputs(options_help, stdout); return EXIT_SUCCESS;
 	case OPTIONS_VERSION: puts("tandem-worker " TANDEM_VERSION); return EXIT_SUCCESS;

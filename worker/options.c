@@ -13,6 +13,7 @@ const char options_help[] =
 	"\n"
 	"usage: tandem-worker [options]              serve: JSON-RPC on stdin/stdout\n"
 	"       tandem-worker inspect PATH [--json]  tell what a model is (inspect --help)\n"
+	"       tandem-worker cache ls|rm|verify     packed weights on disk (cache --help)\n"
 	"\n"
 	"  --framing=auto|ndjson|lsp  how messages are cut (auto: by the first byte)\n"
 	"  --models DIR               look models up here by model_id; may be given again\n"
@@ -20,6 +21,8 @@ const char options_help[] =
 	"  --threads N                threads that compute (default: the CPUs)\n"
 	"  --kv-bytes N[K|M|G]        memory of one model's KV cache (default 1G)\n"
 	"  --max-running N            sequences of one model decoded together (default 64)\n"
+	"  --cache-bytes N[K|M|G]     disk for packed weights (default 32G; `cache` lists them)\n"
+	"  --no-cache                 keep no packed weights, use none\n"
 	"  --max-frame N[K|M|G]       longest message read (default 64M)\n"
 	"  --drain-ms N               time to finish in at the end (default 1500)\n"
 	"  --sandbox=off|basic|strict basic: no sockets, no programs, no ptrace; strict: also\n"
@@ -41,6 +44,8 @@ enum {
 	OPT_THREADS,
 	OPT_KV_BYTES,
 	OPT_MAX_RUNNING,
+	OPT_CACHE_BYTES,
+	OPT_NO_CACHE,
 	OPT_MAX_FRAME,
 	OPT_DRAIN,
 	OPT_SANDBOX,
@@ -58,6 +63,8 @@ static const struct option table[] = {
 	{ "threads", required_argument, NULL, OPT_THREADS },
 	{ "kv-bytes", required_argument, NULL, OPT_KV_BYTES },
 	{ "max-running", required_argument, NULL, OPT_MAX_RUNNING },
+	{ "cache-bytes", required_argument, NULL, OPT_CACHE_BYTES },
+	{ "no-cache", no_argument, NULL, OPT_NO_CACHE },
 	{ "max-frame", required_argument, NULL, OPT_MAX_FRAME },
 	{ "drain-ms", required_argument, NULL, OPT_DRAIN },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
@@ -146,6 +153,8 @@ static bool take(struct worker_options *o, int opt, const char *arg)
 	case OPT_FRAMING: return frame_parse_name(arg, &o->framing);
 	case OPT_MODELS: add_root(o, arg); return true;
 	case OPT_KV_BYTES: return parse_size(arg, &o->kv_bytes);
+	case OPT_CACHE_BYTES: return parse_size(arg, &o->cache_bytes);
+	case OPT_NO_CACHE: o->no_cache = true; return true;
 	case OPT_MAX_FRAME: return parse_size(arg, &o->max_frame);
 	case OPT_SANDBOX: return confine_parse(arg, &o->confinement);
 	case OPT_GARBAGE: o->dev_garbage = true; return true;
@@ -169,6 +178,7 @@ enum options_outcome options_parse(
 	int opt;
 	*o = (struct worker_options) { .threads = cpus > 0 ? (int)cpus : 1,
 		.kv_bytes = (size_t)1 << 30,
+		.cache_bytes = (size_t)32 << 30,
 		.max_running = 64,
 		.max_frame = FRAME_IN_MAX,
 		.confinement = CONFINE_BASIC,

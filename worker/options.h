@@ -22,7 +22,9 @@ struct worker_options {
 	int threads;
 	size_t kv_bytes; /* per model */
 	size_t max_running;
-	size_t max_frame; /* bytes of one message in */
+	size_t max_frame;   /* bytes of one message in */
+	size_t cache_bytes; /* of packed weights kept for later loads */
+	bool no_cache;
 	int drain_ms;
 	bool verbose;
 	enum confinement confinement;

@@ -1,6 +1,7 @@
 /* worker.c - the parts of one worker, put together and taken apart. */
 #include "worker/worker.h"
 #include "worker/models.h"
+#include <stdlib.h>
 #include <time.h>
 
 /* Between steps: wait for a host that does not read, and --dev-stall-ms. */
@@ -28,6 +29,10 @@ int worker_start(struct worker *w, int out)
 	outbox_init(&w->out, out);
 	w->out.garbage = w->options.dev_garbage;
 	flow_init(&w->flow);
+	const bool may_write = w->options.confinement != CONFINE_STRICT;
+	char *cache = w->options.no_cache || !may_write ? NULL : artifact_store_default();
+	artifact_store_init(&w->cache, cache, w->options.cache_bytes);
+	free(cache);
 	w->catalog = catalog_new();
 	w->models = models_new();
 	w->engine = engine_new(&(struct engine_options) { .threads = w->options.threads,
@@ -56,5 +61,6 @@ void worker_stop(struct worker *w)
 	flow_release(&w->flow);
 	outbox_release(&w->out);
 	mailbox_release(&w->mail);
+	artifact_store_release(&w->cache);
 	options_release(&w->options);
 }

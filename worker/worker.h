@@ -9,6 +9,7 @@
 #include "worker/engine/engine.h"
 #include "worker/flow.h"
 #include "worker/mailbox.h"
+#include "worker/model/artifact_store.h"
 #include "worker/options.h"
 #include "worker/outbox.h"
 #include "worker/reply.h"
@@ -26,6 +27,7 @@ enum phase {
 
 struct worker {
 	struct worker_options options;
+	struct artifact_store cache;
 	struct catalog *catalog;
 	struct engine *engine;
 	struct mailbox mail;

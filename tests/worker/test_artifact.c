@@ -21,16 +21,12 @@ static void set_up(void)
 	cr_assert_not_null(mkdtemp(folder));
 	snprintf(inner, sizeof inner, "%s/a/weights", folder);
 	artifact_store_init(&store, inner, 0);
+	cr_assert(artifact_store_prepare(&store));
 }
 
 static void tear_down(void)
 {
-	size_t n;
-	struct artifact_listed *list = artifact_store_list(&store, &n);
-
-	for (size_t i = 0; i < n; i++)
-		artifact_store_remove(&store, list[i].name);
-	free(list);
+	artifact_store_clear(&store);
 	rmdir(inner);
 	*strrchr(inner, '/') = '\0';
 	rmdir(inner);
@@ -264,8 +260,8 @@ Test(artifact, lies_with_fitting_checksums_are_refused)
 	for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
 		char *path = pack("k");
 		lie(path, lies[i]);
-		cr_assert_eq(unlink(path), 0);
 		free(path);
+		artifact_store_clear(&store);
 	}
 }
 
@@ -444,6 +440,26 @@ Test(artifact, the_least_recently_used_go_first_and_strangers_files_stay)
 	free(stranger);
 }
 
+Test(artifact, clearing_spares_what_is_being_made_and_strangers_files)
+{
+	free(pack("k"));
+	struct artifact_claim c = claim("other");
+	char *stranger = artifact_store_path(&store, "notes", "ok");
+	struct fault f = { 0 };
+	size_t n;
+
+	close(open(stranger, O_CREAT | O_WRONLY, 0600));
+	add(&c, "one", 'x', 10);
+	artifact_store_clear(&store);
+	cr_assert_eq(access(stranger, F_OK), 0);
+	cr_assert_eq(artifact_store_keep(&store, &c, "", &f), 0, "%s", f.text);
+	artifact_claim_release(&store, &c);
+	free(artifact_store_list(&store, &n));
+	cr_assert_eq(n, 1);
+	unlink(stranger);
+	free(stranger);
+}
+
 Test(artifact, using_one_makes_it_recent)
 {
 	char *path = pack("k");
@@ -461,12 +477,8 @@ Test(artifact, using_one_makes_it_recent)
 Test(artifact, a_folder_that_cannot_be_made_only_costs_the_keeping)
 {
 	struct artifact_store nowhere;
-	struct artifact_id key = id_of("k");
-	struct artifact_claim c;
 
 	artifact_store_init(&nowhere, "/proc/nowhere/weights", 0);
-	cr_assert_eq(artifact_store_claim(&nowhere, &key, NULL, NULL, &c), 0);
-	cr_assert(!c.artifact && !c.writer);
-	artifact_claim_release(&nowhere, &c);
+	cr_assert_not(artifact_store_prepare(&nowhere));
 	artifact_store_release(&nowhere);
 }

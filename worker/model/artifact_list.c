@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,12 +15,12 @@ char *artifact_store_path(const struct artifact_store *s, const char *name, cons
 	return xasprintf("%s/%s.%s", s->folder, name, ending);
 }
 
-/* Ours are 32 hexadecimal digits and ".pack"; whatever else lies there is somebody else's. */
-static bool is_artifact(const char *file)
+/* Ours are 32 hexadecimal digits and an ending; whatever else lies there is somebody else's. */
+static bool is_ours(const char *file, const char *ending)
 {
 	const size_t n = ARTIFACT_HEX_SIZE - 1;
 
-	return strspn(file, "0123456789abcdef") == n && strcmp(file + n, ".pack") == 0;
+	return strspn(file, "0123456789abcdef") == n && strcmp(file + n, ending) == 0;
 }
 
 static int by_use(const void *a, const void *b)
@@ -42,7 +43,7 @@ struct artifact_listed *artifact_store_list(const struct artifact_store *s, size
 
 	*n = 0;
 	while (dir && (d = readdir(dir))) {
-		if (!is_artifact(d->d_name) ||
+		if (!is_ours(d->d_name, ".pack") ||
 			fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
 			!S_ISREG(st.st_mode))
 			continue;
@@ -85,4 +86,31 @@ size_t artifact_store_evict(const struct artifact_store *s)
 	}
 	free(list);
 	return n_gone;
+}
+
+/* What a dead process left half made; a living one's is locked. */
+static void remove_abandoned(int dir, const char *file)
+{
+	int fd = openat(dir, file, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		unlinkat(dir, file, 0);
+	close(fd);
+}
+
+void artifact_store_clear(const struct artifact_store *s)
+{
+	DIR *dir = s->folder ? opendir(s->folder) : NULL;
+	const struct dirent *d;
+
+	while (dir && (d = readdir(dir)))
+		if (is_ours(d->d_name, ".tmp"))
+			remove_abandoned(dirfd(dir), d->d_name);
+		else if (is_ours(d->d_name, ".pack") || is_ours(d->d_name, ".ok") ||
+			 is_ours(d->d_name, ".sum"))
+			unlinkat(dirfd(dir), d->d_name, 0);
+	if (dir)
+		closedir(dir);
 }

@@ -45,9 +45,9 @@ static char *path_of(
 }
 
 /* Every folder on the way, for its owner alone. */
-static bool make_folder(const char *folder)
+bool artifact_store_prepare(const struct artifact_store *s)
 {
-	char *path = xstrdup(folder);
+	char *path = xstrdup(s->folder);
 
 	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
@@ -55,6 +55,8 @@ static bool make_folder(const char *folder)
 		*slash = '/';
 	}
 	const bool is_there = mkdir(path, 0700) == 0 || errno == EEXIST;
+	if (!is_there)
+		log_warn("%s: %s; packed weights are not kept", s->folder, strerror(errno));
 	free(path);
 	return is_there;
 }
@@ -127,7 +129,7 @@ static void touch(const char *path)
 	utimensat(AT_FDCWD, path, times, 0);
 }
 
-static bool try_open(const struct artifact_store *s, struct artifact_claim *c)
+static bool try_open(const struct artifact_store *s, struct artifact_claim *c, bool tell)
 {
 	char *pack = path_of(s, &c->key, "pack");
 	struct fault f = { 0 };
@@ -137,7 +139,7 @@ static bool try_open(const struct artifact_store *s, struct artifact_claim *c)
 			touch(pack);
 			if (was_verified(s, &c->key))
 				artifact_trust(c->artifact);
-		} else {
+		} else if (tell) {
 			log_warn("%s; it is made again", f.text);
 		}
 	}
@@ -172,7 +174,7 @@ static int try_lock(const char *tmp)
 static void settle(
 	const struct artifact_store *s, int fd, const char *tmp, struct artifact_claim *c)
 {
-	if (try_open(s, c)) {
+	if (try_open(s, c, false)) {
 		unlink(tmp);
 		close(fd);
 	} else if (ftruncate(fd, 0) == 0) {
@@ -190,16 +192,13 @@ int artifact_store_claim(const struct artifact_store *s, const struct artifact_i
 	int fd = -1, rc = 0;
 
 	*c = (struct artifact_claim) { .key = *key };
-	if (try_open(s, c))
+	if (try_open(s, c, true))
 		return 0;
 	tmp = path_of(s, key, "tmp");
-	if (!make_folder(s->folder))
-		log_warn("%s: %s; packed weights are not kept", s->folder, strerror(errno));
-	else
-		while ((fd = try_lock(tmp)) < 0 && errno == EWOULDBLOCK && rc == 0) {
-			nanosleep(&pause, NULL);
-			rc = go_on && !go_on(arg) ? ERR_CANCELLED : 0;
-		}
+	while ((fd = try_lock(tmp)) < 0 && errno == EWOULDBLOCK && rc == 0) {
+		nanosleep(&pause, NULL);
+		rc = go_on && !go_on(arg) ? ERR_CANCELLED : 0;
+	}
 	if (fd >= 0)
 		settle(s, fd, tmp, c);
 	free(tmp);

@@ -140,7 +140,14 @@ static void close_source(struct tensor_source *base)
 	free(s);
 }
 
-static const struct tensor_source_ops OPS = { "gguf", find, at, metadata, close_source };
+static const char *file(const struct tensor_source *base, size_t i)
+{
+	const struct gguf_source *s = (const struct gguf_source *)base;
+
+	return i < s->n_parts ? gguf_where(s->parts[i]) : NULL;
+}
+
+static const struct tensor_source_ops OPS = { "gguf", find, at, metadata, file, close_source };
 
 int gguf_tensors(struct gguf **parts, size_t n_parts, const struct gguf_arch *arch,
 	struct tensor_source **out, struct fault *f)

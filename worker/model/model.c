@@ -7,6 +7,7 @@
 #include "worker/model/format.h"
 #include "worker/model/packing.h"
 #include "worker/model/pooling.h"
+#include "worker/model/prepared.h"
 #include "worker/model/quantization.h"
 #include <assert.h>
 #include <errno.h>
@@ -52,6 +53,7 @@ struct model {
 	struct config *config;       /* the text model's, in files.config */
 	struct config *quantization; /* MLX settings, or NULL */
 	struct weights weights;
+	struct prepared *prepared;
 	struct decoder decoder;
 	const struct arch *arch;
 	enum kv_dtype kv_dtype;
@@ -198,6 +200,7 @@ static size_t plain_length(const struct decoder *d)
 static void fill_info(struct model *m)
 {
 	const struct decoder *d = &m->decoder;
+	const size_t packed = m->prepared ? prepared_bytes(m->prepared) : 0;
 
 	m->info = (struct model_info) {
 		.architecture = m->architecture,
@@ -215,20 +218,43 @@ static void fill_info(struct model *m)
 		.head_dim = d->head_dim,
 		.dim = d->dim,
 		.ffn_dim = d->ffn_dim,
-		.weight_bytes = m->weights.n_bytes + m->weights.n_owned_bytes,
+		.weight_bytes = m->weights.n_bytes + m->weights.n_owned_bytes + packed,
+		.packed_bytes = packed,
 		.kv_bytes_per_token =
 			2 * d->n_layers * decoder_kv_width(d) * kv_element_bytes(m->kv_dtype),
 		.plain_length = plain_length(d),
 	};
 }
 
-static int bind(struct model *m, bool headers_only, struct fault *f)
+static struct prepared *new_prepared(const struct model *m, const struct model_options *opt)
+{
+	struct kernels k;
+	unsigned mask = KERNELS_ALL;
+
+	kernels_parse_mask(getenv("KERNELS_MASK"), &mask);
+	const struct prepared_options o = {
+		.store = opt->cache,
+		.source = m->files.tensors,
+		.config = config_where(m->files.config),
+		.kernels = kernels_name(kernels_select(&k, mask)),
+		.choices = opt->float_activations ? "float" : "",
+		.model = m->path,
+		.progress = opt->progress,
+		.progress_arg = opt->progress_arg,
+	};
+
+	return prepared_new(&o);
+}
+
+static int bind(struct model *m, const struct model_options *opt, struct fault *f)
 {
 	struct weights *w = &m->weights;
 
 	weights_init(w, m->files.tensors, f);
-	w->headers_only = headers_only;
+	w->headers_only = opt->headers_only;
 	w->quantization = m->quantization;
+	if (opt->cache && !opt->headers_only)
+		w->prepared = m->prepared = new_prepared(m, opt);
 	m->arch->bind(&m->decoder, w);
 	w->fault = NULL; /* the caller's, gone after this call */
 	if (w->rc < 0)
@@ -257,13 +283,15 @@ static int load(struct model *m, const struct model_options *opt, struct fault *
 		(rc = set_context_length(m, opt->context_length, f)) < 0 ||
 		(rc = report(opt, 0.5, "weights", f)) < 0)
 		return rc;
-	if ((rc = bind(m, opt->headers_only, f)) < 0)
+	if ((rc = bind(m, opt, f)) < 0)
 		return rc;
 	if ((rc = check_dtype(m, opt->dtype, f)) < 0)
 		return rc;
 	if (!opt->float_activations && !opt->headers_only &&
 		(rc = packing_run(&m->decoder, &m->weights, report_packing, (void *)opt, f)) < 0)
 		return rc;
+	if (m->prepared)
+		prepared_end(m->prepared);
 	m->kv_dtype = opt->kv_dtype;
 	fill_info(m);
 	return report(opt, 1, "ready", f);
@@ -290,6 +318,7 @@ void model_close(struct model *m)
 		return;
 	decoder_release(&m->decoder);
 	weights_release(&m->weights);
+	prepared_free(m->prepared);
 	config_free(m->quantization);
 	model_files_close(&m->files);
 	free(m->architecture);

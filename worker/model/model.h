@@ -13,7 +13,8 @@
 #include "worker/model/kv.h"
 #include <stdint.h>
 
-struct census; /* census.h */
+struct artifact_store; /* artifact_store.h */
+struct census;         /* census.h */
 struct chat;
 struct pooling_defaults; /* pooling.h */
 struct tokenizer;
@@ -30,6 +31,8 @@ struct model_options {
 	/* Products of quantized weights are exact, with float32 activations; else the formats and
 	 * CPUs that have int8 products (kernels/packed.h) use them. */
 	bool float_activations;
+	const struct artifact_store *cache; /* of what is made out of the weights; NULL = none;
+					       borrowed until model_close */
 	/* For inspection: everything is checked, but of large tensors nothing is read, so the
 	 * model cannot compute; and *out is set on failure too, with what was found till then:
 	 * facts may be 0 or NULL, so may tokenizer and chat. */
@@ -53,6 +56,7 @@ struct model_info {
 	size_t context_length; /* tokens */
 	size_t n_layers, n_heads, n_kv_heads, head_dim, dim, ffn_dim;
 	size_t weight_bytes; /* mapped or resident */
+	size_t packed_bytes; /* of them in the artifact cache, shared with its other users */
 	size_t kv_bytes_per_token;
 	/* Prompts up to this length share their KV wherever they share their beginning; a longer
 	 * one's rotary frequencies depend on its length. */

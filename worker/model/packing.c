@@ -6,7 +6,8 @@ struct packing {
 	packing_progress *progress;
 	void *arg;
 	struct fault *f;
-	uint8_t *panels;
+	const uint8_t *panels;
+	uint8_t *room;          /* the same, to be filled; NULL: an earlier load did */
 	size_t n_bytes, n_done; /* of panels, of all matrices and so far */
 	int rc;
 };
@@ -48,15 +49,14 @@ static void pack(struct packing *p, struct matrix *m)
 {
 	enum packed_kind kind = packed_kind_of(&m->w);
 	size_t n_bytes, panel_bytes;
-	uint8_t *out = p->panels + p->n_done;
 
 	if (kind == PACKED_NONE || p->rc < 0)
 		return;
 	panel_bytes = packed_panel_bytes(kind, m->w.n_in);
 	n_bytes = packed_bytes(kind, m->w.n_out, m->w.n_in);
-	for (size_t i = 0; i * panel_bytes < n_bytes; i++)
-		packed_fill(&m->w, i, out + i * panel_bytes);
-	m->packed = out;
+	for (size_t i = 0; p->room && i * panel_bytes < n_bytes; i++)
+		packed_fill(&m->w, i, p->room + p->n_done + i * panel_bytes);
+	m->packed = p->panels + p->n_done;
 	m->packed_kind = kind;
 	p->n_done += n_bytes;
 	p->rc = p->progress(p->arg, (double)p->n_done / (double)p->n_bytes, p->f);
@@ -66,6 +66,7 @@ int packing_run(struct decoder *d, struct weights *w, packing_progress *progress
 	struct fault *f)
 {
 	struct packing p = { .progress = progress, .arg = arg, .f = f };
+	const void *ready;
 	struct kernels k;
 	unsigned mask;
 
@@ -75,10 +76,12 @@ int packing_run(struct decoder *d, struct weights *w, packing_progress *progress
 	each_matrix(&p, d, measure);
 	if (p.n_bytes == 0)
 		return 0;
-	p.panels = weights_alloc_huge(w, p.n_bytes);
-	if (!p.panels)
-		return fault_set(
-			f, ERR_NOMEM, "no memory for %zu bytes of packed weights", p.n_bytes);
+	w->fault = f;
+	p.room = weights_room(w, p.n_bytes, 1, &ready, "panels, layout %d", PACKED_LAYOUT);
+	w->fault = NULL;
+	if (!p.room && !ready)
+		return w->rc;
+	p.panels = p.room ? p.room : ready;
 	each_matrix(&p, d, pack);
 	return p.rc;
 }

@@ -9,7 +9,7 @@
 /* Called after each matrix with the share that is done; negative to stop. */
 typedef int packing_progress(void *arg, double done, struct fault *f);
 
-/* 0, ERR_NOMEM, or what progress returned. Panels are owned by w. */
+/* 0, ERR_NOMEM, or what progress returned. Panels are owned by w or mapped from the cache. */
 int packing_run(struct decoder *d, struct weights *w, packing_progress *progress, void *arg,
 	struct fault *f);
 #endif

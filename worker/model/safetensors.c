@@ -316,7 +316,13 @@ static void close_source(struct tensor_source *base)
 	free(s);
 }
 
-static const struct tensor_source_ops OPS = { "safetensors", find, at, metadata, close_source };
+static const char *file(const struct tensor_source *base, size_t i)
+{
+	return i == 0 ? base->where : NULL;
+}
+
+static const struct tensor_source_ops OPS = { "safetensors", find, at, metadata, file,
+	close_source };
 
 static struct safetensors *new_source(const char *where)
 {

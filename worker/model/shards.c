@@ -161,7 +161,19 @@ static void close_source(struct tensor_source *base)
 	free(s);
 }
 
-static const struct tensor_source_ops OPS = { "safetensors", find, at, metadata, close_source };
+/* In the order in which the index names them first. */
+static const char *file(const struct tensor_source *base, size_t i)
+{
+	const struct shards *s = (const struct shards *)base;
+	const struct shard *shard = s->by_file;
+
+	for (; shard && i > 0; i--)
+		shard = shard->hh.next;
+	return shard ? shard->source->where : NULL;
+}
+
+static const struct tensor_source_ops OPS = { "safetensors", find, at, metadata, file,
+	close_source };
 
 int shards_open(const char *index_path, struct tensor_source **out, struct fault *f)
 {

@@ -41,6 +41,8 @@ struct tensor_source_ops {
 	const struct tensor *(*at)(const struct tensor_source *s, size_t i);
 	/* A string of the file's own metadata, or NULL. */
 	const char *(*metadata)(const struct tensor_source *s, const char *key);
+	/* Paths of the files the tensors lie in; NULL past the end. */
+	const char *(*file)(const struct tensor_source *s, size_t i);
 	void (*close)(struct tensor_source *s);
 };
 
@@ -58,6 +60,11 @@ static inline const struct tensor *tensor_find(const struct tensor_source *s, co
 static inline const struct tensor *tensor_at(const struct tensor_source *s, size_t i)
 {
 	return s->ops->at(s, i);
+}
+
+static inline const char *tensor_source_file(const struct tensor_source *s, size_t i)
+{
+	return s->ops->file(s, i);
 }
 
 static inline void tensor_source_close(struct tensor_source *s)

@@ -67,6 +67,26 @@ void *weights_alloc_huge(struct weights *w, size_t n_bytes)
 	return p;
 }
 
+void *weights_room(
+	struct weights *w, size_t n, size_t n_bytes, const void **ready, const char *name, ...)
+{
+	struct prepared_part part = { 0 };
+	char whole[WEIGHTS_NAME_MAX];
+	size_t total = SIZE_MAX; /* which nothing has room for */
+	int rc = 0;
+
+	FORMAT_NAME(whole, name);
+	*ready = NULL;
+	if (mem_mul(n, n_bytes, &total) && w->rc == 0 && w->prepared)
+		rc = prepared_next(w->prepared, whole, total, &part, w->fault);
+	if (rc < 0) {
+		w->rc = rc;
+		return NULL;
+	}
+	*ready = part.ready;
+	return part.ready || part.room ? part.room : weights_alloc_huge(w, total);
+}
+
 /* Checkpoints differ in what stands before a name: the bare model's leave the prefix out,
  * those of a multimodal model put "language_model." before or behind it. */
 const struct tensor *weights_find(const struct weights *w, const char *name)

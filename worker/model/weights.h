@@ -8,6 +8,7 @@
 #define WORKER_MODEL_WEIGHTS_H
 #include "worker/model/backend.h"
 #include "worker/model/config.h"
+#include "worker/model/prepared.h"
 #include "worker/model/tensor_source.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,11 +18,12 @@
 struct weights {
 	const struct tensor_source *source; /* borrowed */
 	struct config *quantization; /* MLX's settings, per tensor too; NULL = not quantized so */
-	bool headers_only;   /* large tensors are checked but not copied: nobody will compute */
-	const char *prefix;  /* what checkpoints of the bare model leave out, as "model." */
-	struct fault *fault; /* borrowed; filled once */
-	int rc;              /* 0 or the first error */
-	void **owned;        /* [n_owned] allocations the views may point into */
+	bool headers_only;  /* large tensors are checked but not copied: nobody will compute */
+	const char *prefix; /* what checkpoints of the bare model leave out, as "model." */
+	struct prepared *prepared; /* borrowed: where made copies are kept; NULL = nowhere */
+	struct fault *fault;       /* borrowed; filled once */
+	int rc;                    /* 0 or the first error */
+	void **owned;              /* [n_owned] allocations the views may point into */
 	size_t n_owned, cap_owned;
 	size_t n_owned_bytes;
 	uint64_t n_parameters; /* bound so far, each once */
@@ -38,6 +40,11 @@ void weights_fail(struct weights *w, const char *fmt, ...) __attribute__((format
 void *weights_alloc(struct weights *w, size_t n, size_t n_bytes);
 /* The same on huge pages where there are any: for what every step reads from end to end. */
 void *weights_alloc_huge(struct weights *w, size_t n_bytes);
+/* Memory for n * n_bytes bytes made out of tensors, 64-byte aligned, to be filled now; or NULL
+ * and *ready, what an earlier load filled it with (NULL too: error recorded). The name, a
+ * printf format, tells all that decides the bytes apart from the model itself. */
+void *weights_room(struct weights *w, size_t n, size_t n_bytes, const void **ready,
+	const char *name, ...) __attribute__((format(printf, 5, 6)));
 
 enum with_bias { NO_BIAS, WITH_BIAS };
 

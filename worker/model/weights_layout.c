@@ -11,24 +11,22 @@ struct turning {
 	size_t n_in, n_columns, n_out, first, step;
 };
 
-/* What stands for a copy that nobody will read. */
-static void *uncopied(const void *from)
+static const void *turn(struct weights *w, const struct turning *t)
 {
-	return (void *)(uintptr_t)from;
-}
+	const void *ready;
 
-static void *turn(struct weights *w, const struct turning *t)
-{
 	if (w->headers_only)
-		return uncopied(t->from);
-	uint8_t *rows = weights_alloc(w, t->n_out * t->n_in, t->width);
+		return t->from; /* stands for a copy that nobody will read */
+	uint8_t *rows = weights_room(w, t->n_out * t->n_in, t->width, &ready,
+		"turn %zu of %zu bytes, [%zu][%zu], every %zu from %zu", t->n_out, t->width,
+		t->n_in, t->n_columns, t->step, t->first);
 
 	for (size_t i = 0; rows && i < t->n_in; i++)
 		for (size_t o = 0; o < t->n_out; o++)
 			memcpy(rows + (o * t->n_in + i) * t->width,
 				t->from + (i * t->n_columns + t->first + o * t->step) * t->width,
 				t->width);
-	return rows;
+	return rows ? rows : ready;
 }
 
 /* Only plain numbers can be turned: a block belongs to one row. */
@@ -112,16 +110,20 @@ const float *weights_comb(
 }
 
 /* n_bytes of every n_parts-th piece of `from`, the first being piece `part`. */
-static void *pick(struct weights *w, const void *from, size_t n_bytes, const struct columns *c)
+static const void *pick(
+	struct weights *w, const void *from, size_t n_bytes, const struct columns *c)
 {
+	const void *ready;
+
 	if (w->headers_only)
-		return uncopied(from);
-	uint8_t *out = weights_alloc(w, c->block, n_bytes);
+		return from; /* stands for a copy that nobody will read */
+	uint8_t *out = weights_room(w, c->block, n_bytes, &ready,
+		"pick %zu of %zu bytes, every %zu from %zu", c->block, n_bytes, c->step, c->first);
 
 	for (size_t g = 0; out && g < c->block; g++)
 		memcpy(out + g * n_bytes,
 			(const uint8_t *)from + (g * c->step + c->first) * n_bytes, n_bytes);
-	return out;
+	return out ? out : ready;
 }
 
 struct matrix weights_pick_part(
