@@ -7,7 +7,7 @@ pp512 is a prompt of 512 tokens, tg128@2048 the decoding of 128 after 2048, par8
 decoding together (all their tokens per second), load and rss what a process of its own takes. Without
 TESTS, Q4_0 meets all of them and the other types only pp512 and tg128. Ours is the real binary over
 JSON-RPC, its sampler and its pipes included. A test is repeated RUNS times, alternating, but begun
-again only while SECONDS (20) have not passed on it; figures are medians, and the ratio is the median
+again only while SECONDS (15) have not passed on it; figures are medians, and the ratio is the median
 of the ratios of neighbouring runs. What counts is the ratio: the machine's other work meets both.
 """
 import json
@@ -29,7 +29,7 @@ FEW = "pp512 tg128"
 TYPES = os.environ.get("TYPES", "Q4_0 Q8_0 Q4_K_M BF16").split()
 THREADS = [int(t) for t in os.environ.get("THREADS", "1 2").split()]
 RUNS = int(os.environ.get("RUNS", "3"))
-SECONDS = float(os.environ.get("SECONDS", "20"))
+SECONDS = float(os.environ.get("SECONDS", "15"))
 TOGETHER = {"n": 64, "at": 128}  # tokens decoded by each of several sequences, and their prompts
 
 
