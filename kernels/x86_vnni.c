@@ -13,21 +13,21 @@
 #define ALWAYS static inline __attribute__((always_inline))
 /* Row tiles that pass over a panel while both stay in the second-level cache. */
 #define TILES_AT_ONCE 8
-/* Weights are read in order, each once: far enough ahead for memory, near enough for L1. */
-#define AHEAD 2048
 
 ALWAYS __m512i low_nibbles(__m512i v)
 {
 	return _mm512_and_si512(v, _mm512_set1_epi8(15));
 }
 
-ALWAYS void load_codes(enum packed_kind kind, const uint8_t *codes, __m512i w[8])
+/* What follows is read the same way, panel after panel: codes and scales alike are asked for one
+ * panel ahead. The processor's own prefetch would begin anew at each of the two. */
+ALWAYS void load_codes(enum packed_kind kind, const uint8_t *codes, size_t ahead, __m512i w[8])
 {
 	for (size_t g = 0; g < 8; g++) {
 		if (packed_is_narrow(kind) && g >= 4)
 			break;
 		__m512i v = _mm512_load_si512(codes + g * 64);
-		_mm_prefetch((const char *)codes + g * 64 + AHEAD, _MM_HINT_T0);
+		_mm_prefetch((const char *)codes + g * 64 + ahead, _MM_HINT_T1);
 		if (!packed_is_narrow(kind)) {
 			w[g] = v;
 			continue;
@@ -113,6 +113,7 @@ struct patch {
 	const uint8_t *panel;
 	const void *tile;
 	size_t n_blocks, n_rows, height;
+	size_t ahead; /* bytes to the next panel */
 	float *out;
 	size_t out_stride;
 	__mmask16 mask; /* of the panel's outputs */
@@ -121,6 +122,8 @@ struct patch {
 ALWAYS void run_patch(enum packed_kind kind, const struct patch *p, size_t height)
 {
 	const size_t n_codes = packed_code_bytes_of(kind);
+	const size_t n_scales = packed_is_super(kind) ? PACKED_SUPER_BYTES / PACKED_SUPER_BLOCKS
+						      : PACKED_SCALE_BYTES;
 	const uint8_t *scales = p->panel + p->n_blocks * n_codes;
 	__m512 acc[PACKED_ROWS];
 
@@ -130,7 +133,8 @@ ALWAYS void run_patch(enum packed_kind kind, const struct patch *p, size_t heigh
 		const struct packed_codes x = packed_codes_of(p->tile, height, b);
 		const struct worth s = load_worth(kind, scales, b);
 		__m512i w[8];
-		load_codes(kind, p->panel + b * n_codes, w);
+		load_codes(kind, p->panel + b * n_codes, p->ahead, w);
+		_mm_prefetch((const char *)scales + b * n_scales + p->ahead, _MM_HINT_T1);
 		for (size_t r = 0; r < height; r++)
 			acc[r] = add_row(kind, w, &s, &x, r, acc[r]);
 	}
@@ -158,6 +162,7 @@ ALWAYS void run_tiles(enum packed_kind kind, const struct packed_mul *m, size_t 
 		.panel =
 			(const uint8_t *)m->w + o / PACKED_OUTS * packed_panel_bytes(kind, m->n_in),
 		.n_blocks = m->n_in / PACKED_BLOCK,
+		.ahead = packed_panel_bytes(kind, m->n_in),
 		.out_stride = m->out_stride,
 		.mask = (__mmask16)((1u << n_outs) - 1),
 	};
