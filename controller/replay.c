@@ -31,7 +31,7 @@ static bool can_go_on(struct controller *c, struct json_span params)
 
 static bool wants_replay(struct json_span params)
 {
-	return !json_str_is(json_find(params, "resume"), "error");
+	return json_str_is(json_find(params, "resume"), "replay");
 }
 
 static enum retry_verdict judge(struct controller *c, const struct retry_case *r)
@@ -74,8 +74,8 @@ bool replay_call(struct worker *w, struct call *call, struct buf *error)
 		s->worker = -1;
 		note.tokens = (int64_t)s->n_tokens;
 	}
-	lost.is_possible =
-		can_go_on(c, call->params) && wants_replay(call->params) && !(s && s->is_cancelled);
+	lost.is_possible = can_go_on(c, call->params) &&
+			   (!s || (wants_replay(call->params) && !s->is_cancelled));
 	enum retry_verdict v = judge(c, &lost);
 	if (v == RETRY_AGAIN) {
 		log_debug("#%llu was lost with worker %d and goes again",

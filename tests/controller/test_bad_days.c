@@ -70,7 +70,7 @@ Test(bad_days, a_worker_that_stops_answering_is_replaced_and_its_stream_goes_on)
 {
 	rig_open(&r, ARGS("--workers=1", "--heartbeat-ms=2000", "--", "--token-ms=10"));
 	rig_load(&r);
-	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":20"));
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":20,\"resume\":\"replay\""));
 	rig_await_n(&r, "stream.chunk", 3);
 	kill(r.c->fleet.workers[0].pid, SIGSTOP);
 	rig_send(&r, TOKENIZE("2", "a"));

@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define REPLAYED(id, stream, more) GENERATE(id, stream, ",\"resume\":\"replay\"" more)
+
 static struct rig r;
 
 static void stop(void)
@@ -43,7 +45,8 @@ Test(replay, streams_of_a_killed_worker_go_on_where_they_stopped_and_it_comes_ba
 	for (int i = 0; i < 8; i++)
 		rig_send(&r,
 			"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"generate\",\"params\":"
-			"{\"model_id\":\"m\",\"prompt\":\"p\",\"max_tokens\":25,\"stream_id\":\"s%"
+			"{\"model_id\":\"m\",\"prompt\":\"p\",\"max_tokens\":25,\"resume\":"
+			"\"replay\",\"stream_id\":\"s%"
 			"d\"}}",
 			i, i);
 	rig_await_n(&r, "stream.chunk", 16);
@@ -65,7 +68,7 @@ Test(replay, the_only_worker_goes_on_with_its_stream_once_it_is_back)
 {
 	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=10"));
 	rig_load(&r);
-	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":20"));
+	rig_send(&r, REPLAYED("1", "s", ",\"max_tokens\":20"));
 	rig_await_n(&r, "stream.chunk", 5);
 	kill(r.c->fleet.workers[0].pid, SIGKILL);
 	rig_await(&r, "\"event\"");
@@ -74,11 +77,11 @@ Test(replay, the_only_worker_goes_on_with_its_stream_once_it_is_back)
 	cr_assert_eq(rig_count(&r, "\"id\":1,"), 1);
 }
 
-Test(replay, resume_error_ends_the_stream_with_the_signal_and_what_was_delivered)
+Test(replay, unasked_a_stream_ends_with_the_signal_and_what_was_delivered)
 {
 	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=10"));
 	rig_load(&r);
-	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":200,\"resume\":\"error\""));
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":200"));
 	rig_await_n(&r, "stream.chunk", 3);
 	kill(r.c->fleet.workers[0].pid, SIGKILL);
 	const char *event = rig_await(&r, "\"event\":\"error\"");
@@ -111,7 +114,8 @@ Test(replay, a_generate_that_kills_before_its_first_token_is_poison_too)
 {
 	rig_open(&r, ARGS("--workers=2", "--", "--die-on=poison"));
 	rig_load(&r);
-	rig_send(&r, CALL("1", "generate", "{\"model_id\":\"m\",\"prompt\":\"poison\"}"));
+	rig_send(&r, CALL("1", "generate",
+			     "{\"model_id\":\"m\",\"prompt\":\"poison\",\"resume\":\"replay\"}"));
 	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"poison\":true");
 	cr_assert_eq(r.c->streams.n, 0);
 }
@@ -140,7 +144,7 @@ Test(replay, without_budget_nothing_goes_again)
 {
 	rig_open(&r, ARGS("--workers=2", "--retry-budget=0", "--", "--token-ms=10"));
 	rig_load(&r);
-	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":200"));
+	rig_send(&r, REPLAYED("1", "s", ",\"max_tokens\":200"));
 	rig_await_n(&r, "stream.chunk", 3);
 	kill(r.c->fleet.workers[0].n_streams ? r.c->fleet.workers[0].pid
 					     : r.c->fleet.workers[1].pid,
@@ -158,7 +162,7 @@ Test(replay, a_stream_that_waits_for_its_worker_can_be_cancelled)
 {
 	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=10"));
 	rig_load(&r);
-	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":2000"));
+	rig_send(&r, REPLAYED("1", "s", ",\"max_tokens\":2000"));
 	rig_await_n(&r, "stream.chunk", 3);
 	kill(r.c->fleet.workers[0].pid, SIGKILL);
 	rig_until(&r, waits_for_a_worker);
@@ -173,7 +177,7 @@ Test(replay, a_stream_that_waits_for_its_worker_still_times_out)
 {
 	rig_open(&r, ARGS("--workers=1", "--restarts=1", "--", "--token-ms=10"));
 	rig_load(&r);
-	rig_send(&r, GENERATE("2", "t", ",\"max_tokens\":2000,\"timeout_ms\":600000"));
+	rig_send(&r, REPLAYED("2", "t", ",\"max_tokens\":2000,\"timeout_ms\":600000"));
 	rig_await(&r, "\"stream_id\": \"t\", \"token\"");
 	stream_find(&r.c->streams, "t")->deadline_us = 1; /* long ago */
 	kill(r.c->fleet.workers[0].pid, SIGKILL);
@@ -185,7 +189,7 @@ Test(replay, what_goes_on_ends_when_the_worker_is_given_up)
 {
 	rig_open(&r, ARGS("--workers=1", "--restarts=0", "--", "--token-ms=10"));
 	rig_load(&r);
-	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":2000"));
+	rig_send(&r, REPLAYED("1", "s", ",\"max_tokens\":2000"));
 	rig_await_n(&r, "stream.chunk", 3);
 	kill(r.c->fleet.workers[0].pid, SIGKILL);
 	const char *event = rig_await(&r, "\"event\":\"error\"");
@@ -197,7 +201,7 @@ Test(replay, a_stream_may_wander_over_many_workers)
 {
 	rig_open(&r, ARGS("--workers=2", "--restarts=20", "--", "--token-ms=5"));
 	rig_load(&r);
-	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":60"));
+	rig_send(&r, REPLAYED("1", "s", ",\"max_tokens\":60"));
 	for (size_t n = 10; n <= 50; n += 10) {
 		rig_await_n(&r, "stream.chunk", n);
 		struct stream *s = stream_find(&r.c->streams, "s");

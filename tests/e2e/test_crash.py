@@ -23,7 +23,7 @@ class WorkerKilled(unittest.TestCase):
         self.host.load("m")
 
     def test_kill_9_of_a_worker_with_8_streams(self):
-        """Without replay: 8 typed errors at once, the other worker undisturbed, the killed one back, no zombie."""
+        """8 typed errors at once, the other worker undisturbed, the killed one back, no zombie."""
         streams = self.start_until_a_worker_has(8)
         victim = max(workers_of(self.host).values(), key=lambda w: w["inflight"])
         os.kill(victim["pid"], signal.SIGKILL)
@@ -43,7 +43,7 @@ class WorkerKilled(unittest.TestCase):
     def start_until_a_worker_has(self, n):
         streams = []
         while True:
-            streams.append(self.host.start(**LONG, resume="error").wait_tokens())
+            streams.append(self.host.start(**LONG).wait_tokens())
             if max(w["inflight"] for w in workers_of(self.host).values()) >= n:
                 return streams
 
@@ -67,7 +67,7 @@ class WorkerStopped(unittest.TestCase):
             host.load()
             asked = {"prompt": "Once upon a time", "max_tokens": 100, "ignore_eos": True, "seed": 3}
             plain = host.stream(**asked)
-            stream = host.start(**asked).wait_tokens(30)
+            stream = host.start(**asked, resume="replay").wait_tokens(30)
             os.kill(host.call("runtime/state")["workers"][0]["pid"], signal.SIGSTOP)
             self.assertEqual(stream.wait().text, plain.text)
             worker = host.call("runtime/state")["workers"][0]

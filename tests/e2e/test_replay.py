@@ -11,7 +11,7 @@ TOKENS = 24
 
 def params(seed):
     return {"prompt": f"On day {seed} the old house stood", "max_tokens": TOKENS, "seed": seed,
-            "temperature": 0.9, "ignore_eos": True, "logprobs": True, "top_logprobs": 2}
+            "temperature": 0.9, "ignore_eos": True, "logprobs": True, "top_logprobs": 2, "resume": "replay"}
 
 
 def said(stream):
@@ -66,7 +66,8 @@ class Replay:
         self.host.close()
 
     def test_stop_strings_and_whole_answers_survive_too(self):
-        asked = {"prompt": "The old house stood", "max_tokens": 60, "temperature": 0, "stop_sequences": [" and the"]}
+        asked = {"prompt": "The old house stood", "max_tokens": 60, "temperature": 0, "stop_sequences": [" and the"],
+                 "resume": "replay"}
         plain = self.host.stream(**asked)
         whole = self.host.call("generate", model_id="m", stream=False, **asked)
         stream = self.host.start(**asked).wait_tokens(max(1, len(plain.ids) // 2))
