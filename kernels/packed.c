@@ -16,6 +16,10 @@ enum packed_kind packed_kind_of(const struct weight *w)
 	case DTYPE_Q4_K: kind = PACKED_Q4_K; break;
 	case DTYPE_Q5_K: kind = PACKED_Q5_K; break;
 	case DTYPE_Q6_K: kind = PACKED_Q6_K; break;
+	case DTYPE_AFFINE:
+		if (w->group % PACKED_BLOCK == 0 && (w->bits == 4 || w->bits == 8))
+			kind = w->bits == 4 ? PACKED_AFFINE_4 : PACKED_AFFINE_8;
+		break;
 	default: break;
 	}
 	return w->data && w->n_in > 0 ? kind : PACKED_NONE;
@@ -24,8 +28,7 @@ enum packed_kind packed_kind_of(const struct weight *w)
 size_t packed_panel_bytes(enum packed_kind kind, size_t n_in)
 {
 	size_t n_blocks = n_in / PACKED_BLOCK;
-	size_t scales = packed_is_super(kind) ? n_blocks / PACKED_SUPER_BLOCKS * PACKED_SUPER_BYTES
-					      : n_blocks * PACKED_SCALE_BYTES;
+	size_t scales = n_blocks * packed_scale_bytes_of(kind);
 
 	return (n_blocks * packed_code_bytes_of(kind) + scales + 63) & ~(size_t)63;
 }
@@ -46,6 +49,7 @@ size_t packed_bytes(enum packed_kind kind, size_t n_out, size_t n_in)
 struct block {
 	uint8_t q[PACKED_BLOCK];
 	uint16_t d, dmin;   /* f16 bits */
+	float s, m;         /* of an affine block */
 	uint8_t scale, min; /* of a super-block's part; Q6_K: int8 scales of the halves */
 };
 
@@ -127,6 +131,17 @@ static void take_q6_k(const uint8_t *row, size_t at, struct block *b)
 		b->q[j] |= (uint8_t)((high[j] >> (2 * i) & 3) << 4);
 }
 
+static void take_affine(const struct weight *w, size_t o, size_t at, struct block *b)
+{
+	const uint8_t *codes = (const uint8_t *)w->data + o * w->row_bytes;
+	size_t first = at * PACKED_BLOCK, pair = o * (w->n_in / w->group) + first / w->group;
+
+	b->s = weight_scale(w, w->scales, pair);
+	b->m = -weight_scale(w, w->biases, pair);
+	for (size_t i = first; i < first + PACKED_BLOCK; i++)
+		b->q[i - first] = w->bits == 8 ? codes[i] : codes[i / 2] >> (i % 2 * 4) & 15;
+}
+
 static void take(
 	const struct weight *w, enum packed_kind kind, size_t o, size_t at, struct block *b)
 {
@@ -141,6 +156,8 @@ static void take(
 	case PACKED_Q4_K: take_q4_k(row, at, b); break;
 	case PACKED_Q5_K: take_q5_k(row, at, b); break;
 	case PACKED_Q6_K: take_q6_k(row, at, b); break;
+	case PACKED_AFFINE_4:
+	case PACKED_AFFINE_8: take_affine(w, o, at, b); break;
 	case PACKED_NONE:
 	case PACKED_KINDS: assert(0);
 	}
@@ -166,6 +183,12 @@ static void put_codes(enum packed_kind kind, uint8_t *codes, size_t o, const str
 static void put_scales(
 	enum packed_kind kind, uint8_t *scales, size_t at, size_t o, const struct block *b)
 {
+	if (packed_is_affine(kind)) {
+		scales += at * 4 * PACKED_SCALE_BYTES + 4 * o;
+		memcpy(scales, &b->s, 4);
+		memcpy(scales + 2 * PACKED_SCALE_BYTES, &b->m, 4);
+		return;
+	}
 	if (!packed_is_super(kind)) {
 		memcpy(scales + at * PACKED_SCALE_BYTES + 2 * o, &b->d, 2);
 		return;

@@ -23,18 +23,20 @@
 #define KERNELS_PACKED_H
 #include "kernels/weight.h"
 
-#define PACKED_LAYOUT 1
+#define PACKED_LAYOUT 2
 #define PACKED_OUTS   16
 #define PACKED_BLOCK  32
 #define PACKED_ROWS   16 /* of the highest tile */
 
 enum packed_kind {
-	PACKED_NONE, /* no int8 product for this format: the exact path */
-	PACKED_Q4_0, /* 4-bit codes less 8, f16 scales */
-	PACKED_Q8_0, /* 8-bit codes less 128, f16 scales */
-	PACKED_Q4_K, /* 4-bit codes, 6-bit scales and minima in super-blocks */
-	PACKED_Q5_K, /* the same with codes of 8 bits */
-	PACKED_Q6_K, /* 8-bit codes less 32, int8 scales of 16 elements in super-blocks */
+	PACKED_NONE,     /* no int8 product for this format: the exact path */
+	PACKED_Q4_0,     /* 4-bit codes less 8, f16 scales */
+	PACKED_Q8_0,     /* 8-bit codes less 128, f16 scales */
+	PACKED_Q4_K,     /* 4-bit codes, 6-bit scales and minima in super-blocks */
+	PACKED_Q5_K,     /* the same with codes of 8 bits */
+	PACKED_Q6_K,     /* 8-bit codes less 32, int8 scales of 16 elements in super-blocks */
+	PACKED_AFFINE_4, /* MLX: 4-bit codes, f32 scales and minima */
+	PACKED_AFFINE_8, /* the same with codes of 8 bits */
 	PACKED_KINDS
 };
 

@@ -6,9 +6,9 @@
 #include "kernels/quant.h"
 #include <string.h>
 
-/* The scales of a block: f16 [16]. Of a super-block: f16 d [16], f16 dmin [16] (Q6_K: none),
- * and for each of its blocks u8 scale [16], u8 minimum [16] (Q6_K: int8 scales of the first
- * halves and of the second). */
+/* The scales of a block: f16 [16]; affine: f32 scale [16], f32 minimum [16]. Of a super-block: f16
+ * d [16], f16 dmin [16] (Q6_K: none), and for each of its blocks u8 scale [16], u8 minimum [16]
+ * (Q6_K: int8 scales of the first halves and of the second). */
 #define PACKED_SCALE_BYTES  ((size_t)2 * PACKED_OUTS)
 #define PACKED_SUPER_BLOCKS ((size_t)QUANT_SUPER / PACKED_BLOCK)
 #define PACKED_SUPER_BYTES  ((2 + PACKED_SUPER_BLOCKS) * PACKED_SCALE_BYTES)
@@ -19,22 +19,35 @@
 
 static inline bool packed_is_narrow(enum packed_kind kind)
 {
-	return kind == PACKED_Q4_0 || kind == PACKED_Q4_K;
+	return kind == PACKED_Q4_0 || kind == PACKED_Q4_K || kind == PACKED_AFFINE_4;
 }
 
 static inline bool packed_is_super(enum packed_kind kind)
 {
-	return kind >= PACKED_Q4_K;
+	return kind == PACKED_Q4_K || kind == PACKED_Q5_K || kind == PACKED_Q6_K;
+}
+
+static inline bool packed_is_affine(enum packed_kind kind)
+{
+	return kind == PACKED_AFFINE_4 || kind == PACKED_AFFINE_8;
 }
 
 static inline bool packed_has_min(enum packed_kind kind)
 {
-	return kind == PACKED_Q4_K || kind == PACKED_Q5_K;
+	return kind == PACKED_Q4_K || kind == PACKED_Q5_K || packed_is_affine(kind);
 }
 
 static inline size_t packed_code_bytes_of(enum packed_kind kind)
 {
 	return (size_t)PACKED_OUTS * PACKED_BLOCK / (packed_is_narrow(kind) ? 2 : 1);
+}
+
+/* Of one block; of a super-block's, its part. */
+static inline size_t packed_scale_bytes_of(enum packed_kind kind)
+{
+	return packed_is_super(kind)    ? PACKED_SUPER_BYTES / PACKED_SUPER_BLOCKS
+	       : packed_is_affine(kind) ? 4 * PACKED_SCALE_BYTES
+					: PACKED_SCALE_BYTES;
 }
 
 /* The code that stands for zero is 1 << this; nothing is taken off where there is a minimum. */

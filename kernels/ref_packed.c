@@ -47,6 +47,13 @@ struct worth {
 
 static struct worth worth_of(enum packed_kind kind, const uint8_t *scales, size_t b, size_t o)
 {
+	if (packed_is_affine(kind)) {
+		float both[2];
+		scales += b * 4 * PACKED_SCALE_BYTES + 4 * o;
+		memcpy(&both[0], scales, 4);
+		memcpy(&both[1], scales + 2 * PACKED_SCALE_BYTES, 4);
+		return (struct worth) { both[0], 0, both[1] };
+	}
 	if (!packed_is_super(kind)) {
 		float s = f32_of_f16(load_u16(scales + b * PACKED_SCALE_BYTES + 2 * o));
 		return (struct worth) { s, s, 0 };

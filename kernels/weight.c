@@ -15,7 +15,7 @@ size_t weight_packed_bytes(size_t n_in, unsigned bits)
 	return n_bits / 8;
 }
 
-static float scale_at(const struct weight *w, const void *scales, size_t i)
+float weight_scale(const struct weight *w, const void *scales, size_t i)
 {
 	const uint8_t *p = scales;
 	float f;
@@ -64,8 +64,8 @@ static void affine_row(const struct weight *w, size_t row, float *out)
 	size_t n_groups = w->n_in / w->group;
 
 	for (size_t g = 0; g < n_groups; g++, out += w->group) {
-		float scale = scale_at(w, w->scales, row * n_groups + g);
-		float bias = scale_at(w, w->biases, row * n_groups + g);
+		float scale = weight_scale(w, w->scales, row * n_groups + g);
+		float bias = weight_scale(w, w->biases, row * n_groups + g);
 		codes_at(stream, g * w->group, w->group, w->bits, out);
 		for (size_t i = 0; i < w->group; i++)
 			out[i] = scale * out[i] + bias;

@@ -26,6 +26,9 @@ struct weight {
  * words. 0 if n_in does not fit. */
 size_t weight_packed_bytes(size_t n_in, unsigned bits);
 
+/* Number i of an AFFINE weight's scales or biases. */
+float weight_scale(const struct weight *w, const void *scales, size_t i);
+
 /* Row `row` as n_in floats: an embedding, or one weight row of a product. */
 void weight_row(const struct kernels *k, const struct weight *w, size_t row, float *out);
 

@@ -48,6 +48,12 @@ struct worth {
 
 ALWAYS struct worth load_worth(enum packed_kind kind, const uint8_t *scales, size_t b)
 {
+	if (packed_is_affine(kind)) {
+		scales += b * 4 * PACKED_SCALE_BYTES;
+		__m512 s = _mm512_loadu_ps((const float *)scales);
+		__m512 m = _mm512_loadu_ps((const float *)(scales + 2 * PACKED_SCALE_BYTES));
+		return (struct worth) { s, s, m };
+	}
 	if (!packed_is_super(kind)) {
 		__m512 s = load_f16(scales + b * PACKED_SCALE_BYTES);
 		return (struct worth) { s, s, s };
@@ -122,8 +128,7 @@ struct patch {
 ALWAYS void run_patch(enum packed_kind kind, const struct patch *p, size_t height)
 {
 	const size_t n_codes = packed_code_bytes_of(kind);
-	const size_t n_scales = packed_is_super(kind) ? PACKED_SUPER_BYTES / PACKED_SUPER_BLOCKS
-						      : PACKED_SCALE_BYTES;
+	const size_t n_scales = packed_scale_bytes_of(kind);
 	const uint8_t *scales = p->panel + p->n_blocks * n_codes;
 	__m512 acc[PACKED_ROWS];
 
@@ -134,7 +139,9 @@ ALWAYS void run_patch(enum packed_kind kind, const struct patch *p, size_t heigh
 		const struct worth s = load_worth(kind, scales, b);
 		__m512i w[8];
 		load_codes(kind, p->panel + b * n_codes, p->ahead, w);
-		_mm_prefetch((const char *)scales + b * n_scales + p->ahead, _MM_HINT_T1);
+		for (size_t i = 0; i < n_scales; i += 64)
+			_mm_prefetch(
+				(const char *)scales + b * n_scales + p->ahead + i, _MM_HINT_T1);
 		for (size_t r = 0; r < height; r++)
 			acc[r] = add_row(kind, w, &s, &x, r, acc[r]);
 	}
@@ -191,6 +198,8 @@ static void packed_mul(const struct packed_mul *m)
 	case PACKED_Q4_K: run_kind(PACKED_Q4_K, m); break;
 	case PACKED_Q5_K: run_kind(PACKED_Q5_K, m); break;
 	case PACKED_Q6_K: run_kind(PACKED_Q6_K, m); break;
+	case PACKED_AFFINE_4: run_kind(PACKED_AFFINE_4, m); break;
+	case PACKED_AFFINE_8: run_kind(PACKED_AFFINE_8, m); break;
 	case PACKED_NONE:
 	case PACKED_KINDS: break;
 	}

@@ -9,12 +9,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const enum dtype types[] = { DTYPE_Q4_0, DTYPE_Q8_0, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K };
+/* An affine weight has 4 bits in groups of 64, or with AFFINE_8 8 bits in groups of 32. */
+#define AFFINE_8 DTYPE_COUNT
+static const enum dtype types[] = { DTYPE_Q4_0, DTYPE_Q8_0, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K,
+	DTYPE_AFFINE, AFFINE_8 };
 #define N_TYPES (sizeof types / sizeof *types)
+
+static struct weight random_affine(unsigned bits, size_t n_out, size_t n_in, uint64_t seed)
+{
+	struct weight w = { .type = DTYPE_AFFINE,
+		.n_out = n_out,
+		.n_in = n_in,
+		.row_bytes = weight_packed_bytes(n_in, bits),
+		.scale_type = bits == 4 ? DTYPE_BF16 : DTYPE_F32,
+		.bits = bits,
+		.group = bits == 4 ? 64 : 32 };
+	size_t n_pairs = n_out * (n_in / w.group), width = bits == 4 ? 2 : 4;
+	void *data = guard_bytes(n_out * w.row_bytes, false);
+	void *scales = guard_bytes(n_pairs * width, false);
+	void *biases = guard_bytes(n_pairs * width, false);
+
+	fill_bytes(data, n_out * w.row_bytes, seed);
+	if (width == 2) {
+		fill_bf16(scales, n_pairs, seed + 1);
+		fill_bf16(biases, n_pairs, seed + 2);
+	} else {
+		fill_random(scales, n_pairs, seed + 1);
+		fill_random(biases, n_pairs, seed + 2);
+	}
+	w.data = data;
+	w.scales = scales;
+	w.biases = biases;
+	return w;
+}
+
+static const char *type_name(enum dtype type)
+{
+	return type == AFFINE_8 ? "affine, 8 bits" : quant_type(type)->name;
+}
 
 /* Any bits but in the half-float scales, which are of ordinary size. */
 static struct weight random_weight(enum dtype type, size_t n_out, size_t n_in, uint64_t seed)
 {
+	if (type == DTYPE_AFFINE || type == AFFINE_8)
+		return random_affine(type == AFFINE_8 ? 8 : 4, n_out, n_in, seed);
 	size_t row_bytes = quant_row_bytes(type, n_in), step = quant_type(type)->block_bytes;
 	uint8_t *data = guard_bytes(n_out * row_bytes, false);
 	size_t n_scales = type == DTYPE_Q4_K || type == DTYPE_Q5_K ? 2 : 1;
@@ -70,7 +108,9 @@ static float *product(const struct kernels *k, const struct weight *w, const voi
 
 static size_t depth(enum dtype type, size_t n_blocks)
 {
-	return n_blocks * quant_type(type)->block_elements;
+	bool affine = type == DTYPE_AFFINE || type == AFFINE_8;
+
+	return n_blocks * (affine ? 64 : quant_type(type)->block_elements);
 }
 
 Test(packed, has_the_same_bits_on_every_path_and_stays_inside, .timeout = 120)
@@ -92,8 +132,7 @@ Test(packed, has_the_same_bits_on_every_path_and_stays_inside, .timeout = 120)
 			float *got = product(&paths[p].k, &w, packed, x, n_rows);
 			long at = first_difference(want, got, n_rows * n_out);
 			cr_assert(at < 0, "%s %s %zu x %zu x %zu: [%ld] %a, want %a", paths[p].name,
-				quant_type(type)->name, n_rows, w.n_in, n_out, at, got[at],
-				want[at]);
+				type_name(type), n_rows, w.n_in, n_out, at, got[at], want[at]);
 		}
 	}
 }
@@ -119,8 +158,8 @@ Test(packed, differs_from_the_exact_product_by_the_rounding_of_activations_alone
 				terms += fabs((double)row[i] * x[i]);
 			}
 			cr_assert(fabs(got[o] - want) <= slack + terms * 1e-4,
-				"%s [%zu]: %f, want %f within %f", quant_type(types[t])->name, o,
-				got[o], want, slack);
+				"%s [%zu]: %f, want %f within %f", type_name(types[t]), o, got[o],
+				want, slack);
 		}
 	}
 }
