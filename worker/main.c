@@ -59,18 +59,31 @@ static int open_signals(void)
 	return signal_pipe[0];
 }
 
-static int serve(struct worker *w, int out, pid_t parent)
+/* What was asked for must hold; the default is dropped, and said so, where the kernel or an
+ * emulator has no such thing. */
+static int confine(struct worker_options *o)
 {
 	struct fault f;
+	if (o->confinement == CONFINE_OFF || confine_calls(&f) == 0)
+		return 0;
+	if (o->confinement_is_asked) {
+		log_error("--sandbox: %s", f.text);
+		return -1;
+	}
+	log_warn("running unconfined: %s", f.text);
+	o->confinement = CONFINE_OFF;
+	return 0;
+}
+
+static int serve(struct worker *w, int out, pid_t parent)
+{
 	const struct loop_io io = { .in = 0, .signals = open_signals(), .parent = parent };
 	/* When the parent dies without a word, SIGUSR1 makes the loop look. */
 	prctl(PR_SET_PDEATHSIG, SIGUSR1);
 	if (getppid() != parent)
 		return EXIT_SUCCESS;
-	if (w->options.confinement != CONFINE_OFF && confine_calls(&f) < 0) {
-		log_error("--sandbox: %s", f.text);
+	if (confine(&w->options) != 0)
 		return EX_UNAVAILABLE;
-	}
 	if (io.signals < 0 || worker_start(w, out) != 0) {
 		log_error("cannot start: no descriptors, threads or memory");
 		return EX_OSERR;

@@ -156,7 +156,9 @@ static bool take(struct worker_options *o, int opt, const char *arg)
 	case OPT_CACHE_BYTES: return parse_size(arg, &o->cache_bytes);
 	case OPT_NO_CACHE: o->no_cache = true; return true;
 	case OPT_MAX_FRAME: return parse_size(arg, &o->max_frame);
-	case OPT_SANDBOX: return confine_parse(arg, &o->confinement);
+	case OPT_SANDBOX:
+		o->confinement_is_asked = true;
+		return confine_parse(arg, &o->confinement);
 	case OPT_GARBAGE: o->dev_garbage = true; return true;
 	case 'v': o->verbose = true; return true;
 	default: return take_number(o, opt, arg);

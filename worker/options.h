@@ -28,8 +28,9 @@ struct worker_options {
 	int drain_ms;
 	bool verbose;
 	enum confinement confinement;
-	long dev_crash_after; /* abort after this many tokens were written; 0 = never */
-	int dev_stall_ms;     /* before each step of the engine */
+	bool confinement_is_asked; /* not the default: the worker runs so or not at all */
+	long dev_crash_after;      /* abort after this many tokens were written; 0 = never */
+	int dev_stall_ms;          /* before each step of the engine */
 	bool dev_garbage;
 	char complaint[256];
 };

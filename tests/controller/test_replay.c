@@ -151,6 +151,8 @@ Test(replay, without_budget_nothing_goes_again)
 		SIGKILL);
 	rig_assert_has(rig_await(&r, "\"event\":\"error\""), "\"retry_budget_spent\":true");
 	cr_assert_eq(r.c->metrics.counts[METRICS_RETRIES_SPENT], 1);
+	rig_send(&r, CALL("2", "runtime/telemetry", "{}"));
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"retry_budget\":0");
 }
 
 static bool waits_for_a_worker(struct rig *rig)
