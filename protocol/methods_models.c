@@ -124,6 +124,7 @@ const struct method METHODS_MODELS[] = {
 			  "parameter_count:integer "
 			  "dtype:string architecture:string quantization:string vocab_size:integer "
 			  "is_vision_model:boolean tokenizer_type:string memory_usage:integer "
+			  "shared_bytes:integer "
 			  "cached_path:string load_ms:number replicas:integer",
 		.example = "{\"model_id\":\"novel-7m\",\"local_path\":\"models/novel-7m\"}" },
 	{ .name = "unload_model",

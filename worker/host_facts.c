@@ -14,8 +14,9 @@ struct memory_use host_memory(void)
 		line[0] = '\0';
 	if (f)
 		fclose(f);
-	const uint64_t vms = strtoull(at, &at, 10), rss = strtoull(at, NULL, 10);
-	return (struct memory_use) { rss * page, vms * page };
+	const uint64_t vms = strtoull(at, &at, 10), rss = strtoull(at, &at, 10);
+	const uint64_t shared = strtoull(at, NULL, 10);
+	return (struct memory_use) { rss * page, vms * page, shared * page };
 }
 
 void host_cpu_name(char *out, size_t n_bytes)

@@ -6,6 +6,7 @@
 
 struct memory_use {
 	uint64_t rss, vms; /* bytes; 0 when /proc does not say */
+	uint64_t shared;   /* of rss, the part that lies in mapped files */
 };
 struct memory_use host_memory(void);
 void host_cpu_name(char *out, size_t n_bytes); /* "unknown" when /proc does not say */

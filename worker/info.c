@@ -114,6 +114,7 @@ static void write_memory(struct buf *out)
 	buf_addc(out, '{');
 	jout_key_int(out, "rss", (int64_t)m.rss);
 	jout_key_int(out, "vms", (int64_t)m.vms);
+	jout_key_int(out, "shared", (int64_t)m.shared);
 	buf_addc(out, '}');
 }
 

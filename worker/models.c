@@ -159,6 +159,7 @@ void models_write(
 	jout_key_bool(out, "is_vision_model", false);
 	jout_key_cstr(out, "tokenizer_type", i->tokenizer_type);
 	jout_key_int(out, "memory_usage", (int64_t)i->weight_bytes);
+	jout_key_int(out, "shared_bytes", (int64_t)i->shared_bytes);
 	jout_key_int(out, "kv_bytes_per_token", (int64_t)i->kv_bytes_per_token);
 	jout_key_cstr(out, "cached_path", i->path);
 	jout_key_num(out, "load_ms", l ? l->load_ms : 0);

@@ -260,6 +260,8 @@ Test(prepared, two_models_loaded_at_once_share_one_file)
 	cr_assert_eq(model_info(a)->packed_bytes, PACKED);
 	cr_assert_eq(model_info(b)->packed_bytes, PACKED);
 	cr_assert_eq(model_info(a)->weight_bytes, model_info(b)->weight_bytes);
+	cr_assert_lt(model_info(a)->shared_bytes, model_info(a)->weight_bytes);
+	cr_assert_gt(model_info(a)->shared_bytes, PACKED);
 	cr_assert_eq(n_kept(), 1);
 	model_close(a);
 	model_close(b);

@@ -219,6 +219,7 @@ static void fill_info(struct model *m)
 		.dim = d->dim,
 		.ffn_dim = d->ffn_dim,
 		.weight_bytes = m->weights.n_bytes + m->weights.n_owned_bytes + packed,
+		.shared_bytes = m->weights.n_bytes + packed,
 		.packed_bytes = packed,
 		.kv_bytes_per_token =
 			2 * d->n_layers * decoder_kv_width(d) * kv_element_bytes(m->kv_dtype),
