@@ -2,7 +2,9 @@
 #include "protocol/limits.h"
 #include "protocol/methods_table.h"
 
-#define NO_DRAFTS  "speculative decoding inside generate is not available; use check_draft"
+#define NO_DRAFTS                                                                         \
+	"a draft model inside generate is not available; use check_draft, prediction or " \
+	"speculative"
 #define FROM_MODEL "default: the model's generation_config.json, then "
 
 #define PARAM_ROWS_PROMPT                                                                          \
@@ -77,6 +79,25 @@ static const struct param STREAM_OPTIONS[] = {
 	INT_ROW("interval_tokens", 1, LIMIT_MAX_TOKENS, NULL, "Tokens that go out together."),
 	BOOL_ROW("include_usage", "true", "Put `usage` into stream.stats."),
 	BOOL_ROW("cumulative_text", "false", "Add the whole text so far to each chunk."),
+};
+
+static const struct param PREDICTION[] = {
+	{ .name = "type",
+		.type = PARAM_STRING,
+		.nullable = true,
+		.choices = "content",
+		.preset = "\"content\"",
+		.doc = "What the guess is." },
+	{ .name = "content", .type = PARAM_STRING, .required = true, .doc = "The text." },
+};
+
+static const struct param SPECULATIVE[] = {
+	{ .name = "mode",
+		.type = PARAM_STRING,
+		.nullable = true,
+		.choices = "ngram off",
+		.preset = "\"ngram\"",
+		.doc = "ngram: what followed the last tokens when they came before." },
 };
 
 #define PARAM_ROWS_CACHE                                                                         \
@@ -172,9 +193,21 @@ static const struct param GENERATE[] = {
 		.choices = "{\"type\":\"text\"}",
 		.refused = "structured output is not available; only {\"type\":\"text\"} is" },
 	REFUSED_ROW("draft_model", PARAM_STRING, NULL, NO_DRAFTS),
-	REFUSED_ROW("num_draft_tokens", PARAM_INT, "0", NO_DRAFTS),
-	REFUSED_ROW("prediction", PARAM_OBJECT, NULL, NO_DRAFTS),
-	REFUSED_ROW("speculative", PARAM_OBJECT, NULL, NO_DRAFTS),
+	INT_ROW("num_draft_tokens", 0, LIMIT_DRAFT, NULL,
+		"Longest draft of `prediction` or `speculative`; 0 = draft nothing. Default 16."),
+	{ .name = "prediction",
+		.type = PARAM_OBJECT,
+		.nullable = true,
+		.fields = PREDICTION,
+		.n_fields = sizeof PREDICTION / sizeof PREDICTION[0],
+		.doc = "A guess of the text: what of it the model would have written too comes "
+		       "sooner. The text never depends on it." },
+	{ .name = "speculative",
+		.type = PARAM_OBJECT,
+		.nullable = true,
+		.fields = SPECULATIVE,
+		.n_fields = sizeof SPECULATIVE / sizeof SPECULATIVE[0],
+		.doc = "Guess the next tokens without being told." },
 	REFUSED_ROW("required_dtype", PARAM_STRING, NULL,
 		"required_dtype is not available; load_model reports the dtype of the weights"),
 };

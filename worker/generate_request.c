@@ -13,6 +13,9 @@
 #include <string.h>
 #include <sys/random.h>
 
+/* Longest draft, where the request does not say. */
+#define DRAFT_TOKENS 16
+
 static int refuse(struct fault *f, const char *path, const char *why)
 {
 	fault_set(f, ERR_INVALID_PARAMS, "%s %s", path, why);
@@ -238,6 +241,36 @@ int generate_request_cache(struct job *j, struct json_object *params, struct fau
 	return 0;
 }
 
+/* Drafted from the caller's guess, from the text itself, or not at all. */
+static int take_drafting(struct job *j, struct json_object *params, struct fault *f)
+{
+	const struct tokenizer *t = model_tokenizer(model_ref_model(j->model));
+	struct json_object *prediction = params_get(params, "prediction");
+	struct json_object *speculative = params_get(params, "speculative");
+	const char *mode = speculative ? params_str(speculative, "mode") : "off";
+	struct tok_ids ids = { 0 };
+	size_t n;
+	j->look_up = !mode || strcmp(mode, "ngram") == 0;
+	if (!prediction && !speculative && params_int(params, "num_draft_tokens", 0) > 0)
+		return refuse(f, "num_draft_tokens",
+			"says how long a draft is, but nothing to draft from is given: add "
+			"prediction or speculative");
+	if (prediction || j->look_up)
+		j->max_draft = (size_t)params_int(params, "num_draft_tokens", DRAFT_TOKENS);
+	if (!prediction || j->max_draft == 0)
+		return 0;
+	const char *text = params_bytes(prediction, "content", &n);
+	const int err = tokenizer_encode(t, text, n, TOK_PARSE_SPECIAL, &ids, f);
+	j->prediction = ids.ids;
+	j->n_prediction = err ? 0 : ids.n;
+	for (size_t i = 0; i < j->n_prediction; i++)
+		if (ids.ids[i] < 0 ||
+			(size_t)ids.ids[i] >= model_info(model_ref_model(j->model))->vocab_size)
+			return refuse(f, "prediction.content",
+				"has a token that the model has no row for");
+	return err;
+}
+
 /* What an earlier run generated stands behind the prompt. */
 static int take_resumed(struct job *j, struct json_object *params, struct fault *f)
 {
@@ -281,6 +314,7 @@ int generate_request_build(struct json_object *params, struct model_ref *model, 
 		(err = generate_request_cache(j, params, f)) != 0 ||
 		(err = generate_request_sampling(j, params, f)) != 0 ||
 		(err = generate_request_prompt(j, params, f)) != 0 ||
+		(err = take_drafting(j, params, f)) != 0 ||
 		(err = take_resumed(j, params, f)) != 0 || (err = job_fit(j, f)) != 0) {
 		job_free(j);
 		return err;

@@ -36,6 +36,7 @@ static void keep_token(struct stream *s, const struct job_token *t)
 	s->tokens[s->n_tokens++] = (struct stream_token) { .id = p->id,
 		.logprob = p->logprob,
 		.index = t->index,
+		.from_draft = t->from_draft,
 		.text_at = s->text.n_bytes,
 		.n_text = t->n_text,
 		.top_at = s->n_tops,

@@ -20,6 +20,7 @@ struct stream_token {
 	size_t top_at; /* in stream.tops */
 	int n_top;
 	int choice;
+	bool from_draft;
 };
 
 struct stream_choice {

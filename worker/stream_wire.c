@@ -60,6 +60,8 @@ static void write_token(const struct stream *s, struct buf *out, const struct st
 	jout_key_int(out, "index", (int64_t)t->index);
 	if (s->n_choices > 1)
 		jout_key_int(out, "choice", t->choice);
+	if (t->from_draft)
+		jout_key_bool(out, "from_draft", true);
 	write_logprobs(s, out, t);
 }
 
@@ -128,9 +130,9 @@ void stream_write_tail(struct stream *s, struct buf *out, int choice)
 	buf_addc(out, '}');
 }
 
-static void write_usage(
-	struct buf *out, const struct job_result *r, size_t n_completion, size_t n_draft)
+void stream_write_usage(struct buf *out, const struct job_result *r, size_t n_draft)
 {
+	size_t n_completion = r->completion_tokens;
 	jout_key(out, "usage");
 	buf_addc(out, '{');
 	jout_key_int(out, "prompt_tokens", (int64_t)r->prompt_tokens);
@@ -142,11 +144,6 @@ static void write_usage(
 	if (r->truncated_tokens)
 		jout_key_int(out, "truncated_tokens", (int64_t)r->truncated_tokens);
 	buf_addc(out, '}');
-}
-
-void stream_write_usage(struct buf *out, const struct job_result *r, size_t n_draft)
-{
-	write_usage(out, r, r->completion_tokens, n_draft);
 }
 
 void stream_write_timings(struct buf *out, const struct job_result *r)
@@ -162,23 +159,29 @@ void stream_write_timings(struct buf *out, const struct job_result *r)
 }
 
 /* Of n parallel choices the one that ended last tells the times, all together the tokens. */
-static const struct job_result *last_result(const struct stream *s, size_t *n_completion)
+static struct job_result joint_result(const struct stream *s)
 {
 	const struct job_result *last = &s->choices[0].result;
-	*n_completion = 0;
+	struct job_result all = { 0 };
 	for (int i = 0; i < s->n_choices; i++) {
 		const struct job_result *r = &s->choices[i].result;
-		*n_completion += r->completion_tokens;
+		all.completion_tokens += r->completion_tokens;
+		all.n_drafted += r->n_drafted;
+		all.accepted += r->accepted;
 		if (r->total_ms > last->total_ms)
 			last = r;
 	}
-	return last;
+	struct job_result joint = *last;
+	joint.completion_tokens = all.completion_tokens;
+	joint.n_drafted = all.n_drafted;
+	joint.accepted = all.accepted;
+	return joint;
 }
 
 void stream_write_stats(const struct stream *s, struct buf *out)
 {
-	size_t n;
-	const struct job_result *r = last_result(s, &n);
+	const struct job_result joint = joint_result(s), *r = &joint;
+	const size_t n = joint.completion_tokens;
 	const double after_first = (r->total_ms - r->ttft_ms) / 1e3;
 	const size_t n_after = n > (size_t)s->n_choices ? n - (size_t)s->n_choices : 0;
 	buf_addc(out, '{');
@@ -189,7 +192,7 @@ void stream_write_stats(const struct stream *s, struct buf *out)
 	jout_key_num(out, "time_to_first_token", r->ttft_ms / 1e3);
 	jout_key_num(out, "total_time", r->total_ms / 1e3);
 	if (s->wire.include_usage)
-		write_usage(out, r, n, 0);
+		stream_write_usage(out, r, r->n_drafted);
 	stream_write_timings(out, r);
 	jout_key_int(out, "seed", (int64_t)s->seed);
 	buf_addc(out, '}');
@@ -274,8 +277,7 @@ static void write_choice(struct stream *s, struct buf *out, int choice)
 
 void stream_write_whole(struct stream *s, struct buf *out)
 {
-	size_t n;
-	const struct job_result *r = last_result(s, &n);
+	const struct job_result joint = joint_result(s), *r = &joint;
 	for (size_t i = 0; i < s->n_tokens; i++)
 		note_written(s, &s->tokens[i]);
 	buf_addc(out, '{');
@@ -295,7 +297,7 @@ void stream_write_whole(struct stream *s, struct buf *out)
 		}
 		buf_addc(out, ']');
 	}
-	write_usage(out, r, n, 0);
+	stream_write_usage(out, r, r->n_drafted);
 	stream_write_timings(out, r);
 	jout_key_int(out, "seed", (int64_t)s->seed);
 	if (r->truncated_tokens)

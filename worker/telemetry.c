@@ -57,6 +57,8 @@ void telemetry_generation(struct telemetry *t, const struct job_result *r)
 	t->prompt_tokens += r->prompt_tokens;
 	t->completion_tokens += r->completion_tokens;
 	t->cached_tokens += r->cached_tokens;
+	t->draft_tokens += r->n_drafted;
+	t->accepted_tokens += r->accepted;
 	histogram_add(&t->generation, r->total_ms / 1e3);
 	if (r->completion_tokens == 0)
 		return;

@@ -239,11 +239,11 @@ Test(methods_check, a_nul_cannot_hide_the_rest_of_a_string)
 Test(methods_check, what_does_not_exist_yet_is_refused_unless_it_asks_for_nothing)
 {
 	static const char *const off[] = { "\"guidance\":false", "\"draft_model\":null",
-		"\"response_format\":{\"type\":\"text\"}", "\"num_draft_tokens\":0",
-		"\"messages\":null", "\"prediction\":null" };
+		"\"response_format\":{\"type\":\"text\"}", "\"messages\":null",
+		"\"prediction\":null" };
 	static const char *const on[] = { "\"guidance\":{\"mode\":\"regex\"}",
 		"\"draft_model\":\"d\"", "\"response_format\":{\"type\":\"json_object\"}",
-		"\"num_draft_tokens\":3", "\"prediction\":{}", "\"speculative\":{}",
+		"\"prediction\":{}", "\"speculative\":{\"mode\":\"x\"}",
 		"\"required_dtype\":\"bfloat16\"", "\"guidance\":true",
 		"\"num_draft_tokens\":\"0\"" };
 	for (size_t i = 0; i < sizeof off / sizeof off[0]; i++) {

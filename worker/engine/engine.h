@@ -37,6 +37,7 @@ struct job_token {
 	const struct sampled *sampled; /* id, logprob, top */
 	size_t index;                  /* 0-based among this choice's generated tokens */
 	int choice;                    /* 0..n-1 */
+	bool from_draft;               /* it was guessed, and the guess held */
 };
 
 struct job_result {
@@ -49,7 +50,8 @@ struct job_result {
 	 * is set (an end the draft foresaw is the next token too, never an accepted one), the
 	 * "bonus" if accepted == n_draft, else the "correction". finish is FINISH_STOP, or
 	 * FINISH_LENGTH when the context had no room to judge the whole draft. */
-	size_t accepted;
+	size_t accepted; /* JOB_GENERATE: draft tokens that held, of n_drafted */
+	size_t n_drafted;
 	const struct sampled *verdicts; /* [n_verdicts]: what the sampler chose per position */
 	size_t n_verdicts;              /* accepted + 1 */
 	const float *draft_logprobs;    /* [n_judged]: raw logprob of each draft token looked at */
@@ -85,6 +87,10 @@ struct job {
 	size_t n_resumed;
 	int32_t *draft; /* JOB_CHECK_DRAFT; owned */
 	size_t n_draft;
+	int32_t *prediction; /* JOB_GENERATE: what may come, to draft from; owned */
+	size_t n_prediction;
+	bool look_up;         /* JOB_GENERATE: draft what followed the last tokens before */
+	size_t max_draft;     /* tokens drafted at a time, up to LIMIT_DRAFT; 0 = none */
 	enum pooling pooling; /* JOB_EMBED */
 	/* bias is owned by the job; banned is left to the engine. Choice i draws with seed + i. */
 	struct sampling sampling;

@@ -39,6 +39,7 @@ void job_free(struct job *j)
 	free(j->cache_scope);
 	free((void *)j->sampling.bias);
 	free(j->draft);
+	free(j->prediction);
 	free(j->prompt);
 	model_ref_release(j->model);
 	free(j);

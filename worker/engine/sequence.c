@@ -133,7 +133,14 @@ struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool)
 	s->sampling.seed += (uint64_t)choice;
 	fill_ends(s);
 	switch (j->kind) {
-	case JOB_GENERATE: start_text(s); break;
+	case JOB_GENERATE:
+		start_text(s);
+		s->spec = (struct speculation) { .prediction = j->prediction,
+			.n_prediction = j->n_prediction,
+			.look_up = j->look_up,
+			.max = j->max_draft };
+		speculate_init(&s->spec, s->n_prompt);
+		break;
 	case JOB_CHECK_DRAFT: start_draft(s); break;
 	case JOB_EMBED:
 		pooled_init(&s->pooled, j->pooling, j->n_prompt,
@@ -220,18 +227,44 @@ bool sequence_is_end(const struct sequence *s, int32_t id, enum stop_detail *det
 	return false;
 }
 
+/* The next token is beyond doubt. If the draft said another, the rest of the draft goes, and
+ * what was computed of it. True if it said this one. */
+static bool settle(struct sequence *s, int32_t id)
+{
+	bool held = s->n_settled < s->n_ids && s->ids[s->n_settled] == id;
+	s->ids[s->n_settled++] = id;
+	s->n_generated++;
+	if (held) {
+		s->n_held++;
+		return true;
+	}
+	s->n_ids = s->n_settled;
+	if (s->kv.n_tokens >= s->n_settled)
+		kv_truncate(&s->kv, s->n_settled - 1);
+	return false;
+}
+
+void sequence_draft(struct sequence *s, size_t n_max)
+{
+	if (s->spec.max == 0 || s->n_ids > s->n_settled)
+		return;
+	if (s->spec.n_in_flight > 0)
+		speculate_judged(&s->spec, s->n_held);
+	s->n_held = 0;
+	size_t room = s->n_limit - 1 - s->n_settled;
+	s->n_ids += speculate_draft(
+		&s->spec, s->ids, s->n_settled, s->ids + s->n_settled, smaller(room, n_max));
+}
+
 static bool append(struct sequence *s, int32_t id, enum finish *finish, enum stop_detail *detail)
 {
 	bool is_end = sequence_is_end(s, id, detail);
-	s->ids[s->n_ids++] = id;
-	s->n_settled = s->n_ids;
-	s->n_generated++;
 	*finish = FINISH_STOP;
 	if (decode(s, id, is_end)) {
 		*detail = STOP_STRING;
 		return true;
 	}
-	if (!is_end && s->n_ids < s->n_limit)
+	if (!is_end && s->n_settled < s->n_limit)
 		return false;
 	if (!is_end)
 		*finish = FINISH_LENGTH;
@@ -243,12 +276,16 @@ bool sequence_accept(struct sequence *s, const struct sampled *x, struct job_tok
 	enum finish *finish, enum stop_detail *detail)
 {
 	*detail = STOP_NONE;
+	bool held = settle(s, x->id);
 	bool over = append(s, x->id, finish, detail);
 	*t = (struct job_token) { .text = buf_cstr(&s->text),
 		.n_text = s->text.n_bytes,
 		.sampled = x,
 		.index = s->n_generated - 1,
-		.choice = s->choice };
+		.choice = s->choice,
+		.from_draft = held };
+	if (over && s->spec.n_in_flight > 0)
+		speculate_judged(&s->spec, s->n_held);
 	if (over && s->detok) {
 		detok_free(s->detok);
 		s->detok = NULL;

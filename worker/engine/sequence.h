@@ -12,6 +12,7 @@
 #include "worker/engine/pooled.h"
 #include "worker/engine/prefix.h"
 #include "worker/engine/sched.h"
+#include "worker/engine/speculate.h"
 #include "worker/engine/stops.h"
 #include "worker/model/model.h"
 
@@ -48,6 +49,8 @@ struct sequence {
 	struct buf text;               /* to be shown with the next token, or as the tail */
 	enum stop_detail resumed_stop; /* what is resumed had come to its end already */
 	struct verify verify;
+	struct speculation spec;
+	size_t n_held; /* tokens of the draft in flight that came true */
 	struct pooled pooled;
 	double first_token, last_progress; /* clock_now(); first_token 0 = none yet */
 	bool ended;
@@ -81,6 +84,9 @@ bool sequence_is_end(const struct sequence *s, int32_t id, enum stop_detail *det
  * True if it ends the choice, how is then filled. */
 bool sequence_accept(struct sequence *s, const struct sampled *x, struct job_token *t,
 	enum finish *finish, enum stop_detail *detail);
+
+/* When the last draft has been judged: another one of at most n_max tokens. */
+void sequence_draft(struct sequence *s, size_t n_max);
 
 /* Nothing more comes: text that was held back goes to s->text, the cache is given back. */
 void sequence_end(struct sequence *s);

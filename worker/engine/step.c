@@ -73,7 +73,8 @@ static void end_stuck(struct sequence *s)
 	task_end(s->task, s->choice, &(struct ending) { .finish = FINISH_ERROR, .fault = &f });
 }
 
-static void emit(struct lane *l, struct sequence *s, const float *logits)
+/* True if the draft goes on, so that the next row of logits counts too. */
+static bool emit(struct lane *l, struct sequence *s, const float *logits)
 {
 	struct sampled x;
 	struct job_token t;
@@ -81,7 +82,7 @@ static void emit(struct lane *l, struct sequence *s, const float *logits)
 	sequence_pick(s, l->sampler, logits, &x);
 	if (x.id < 0) {
 		end_stuck(s);
-		return;
+		return false;
 	}
 	bool over = sequence_accept(s, &x, &t, &end.finish, &end.detail);
 	s->last_progress = clock_now();
@@ -91,6 +92,18 @@ static void emit(struct lane *l, struct sequence *s, const float *logits)
 	buf_clear(&s->text);
 	if (over)
 		task_end(s->task, s->choice, &end);
+	return !over && t.from_draft;
+}
+
+/* Row i says what follows the i-th token of the draft: it counts as long as those held. */
+static void emit_rows(struct lane *l, struct sequence *s, const float *logits, size_t n)
+{
+	for (size_t i = 0; i < n && emit(l, s, logits + i * l->vocab_size); i++)
+		if (atomic_load(&s->task->cancelled))
+			break;
+	/* Everyone's drafts together stay within what a step has room for. */
+	if (!s->ended)
+		sequence_draft(s, (size_t)2 * LIMIT_DRAFT / l->n_running);
 }
 
 /* The prompt is computed: the other choices begin with its cache and the same logits. */
@@ -104,7 +117,7 @@ static void fork_choices(struct lane *l, struct sequence *s, const float *logits
 		lane_run(l, other);
 	}
 	for (int i = 1; i < s->job->n_choices; i++)
-		emit(l, s->task->seqs[i], logits);
+		emit_rows(l, s->task->seqs[i], logits, 1);
 }
 
 static void judge(struct lane *l, struct sequence *s, const float *logits, size_t n)
@@ -157,7 +170,7 @@ static void hand_out(struct lane *l, size_t i, const struct batch_row *rows, con
 	/* Before the first choice's own token: that may end it, and its cache with it. */
 	if (first && s->choice == 0)
 		fork_choices(l, s, logits);
-	emit(l, s, logits);
+	emit_rows(l, s, logits, l->n_logits[i]);
 }
 
 void lane_step(struct lane *l)

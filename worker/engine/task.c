@@ -59,7 +59,9 @@ static void fill_result(const struct task *t, const struct sequence *s, const st
 		return;
 	r->completion_tokens = s->n_generated;
 	r->cached_tokens = s->n_cached;
-	r->accepted = s->verify.accepted;
+	bool is_text = t->job->kind == JOB_GENERATE;
+	r->accepted = is_text ? s->spec.n_accepted : s->verify.accepted;
+	r->n_drafted = s->spec.n_drafted;
 	r->verdicts = s->verify.verdicts;
 	r->n_verdicts = s->verify.n_verdicts;
 	r->draft_logprobs = s->verify.draft_logprobs;
