@@ -25,10 +25,14 @@ static int refuse(struct fault *f, const char *path, const char *why)
 
 bool generate_request_is_long(const struct request *rq)
 {
-	size_t n_prompt, n_text;
+	size_t n_prompt, n_text, n_prediction = 0;
+	struct json_object *prediction = params_get(rq->params, "prediction");
 	params_bytes(rq->params, "prompt", &n_prompt);
 	params_bytes(rq->params, "text", &n_text);
-	return rq->is_bulky || n_prompt > LONG_TEXT_BYTES || n_text > LONG_TEXT_BYTES;
+	if (prediction)
+		params_bytes(prediction, "content", &n_prediction);
+	return rq->is_bulky || n_prompt > LONG_TEXT_BYTES || n_text > LONG_TEXT_BYTES ||
+	       n_prediction > LONG_TEXT_BYTES;
 }
 
 /* -- prompt -------------------------------------------------------------------------------- */
