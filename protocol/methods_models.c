@@ -35,11 +35,11 @@ static const struct param LOAD[] = {
 	{ .name = "activations",
 		.type = PARAM_STRING,
 		.nullable = true,
-		.choices = "auto float",
+		.choices = "auto float int8",
 		.preset = "\"auto\"",
-		.doc = "Whether products of quantized weights may round activations to int8 "
-		       "(auto), "
-		       "which is several times as fast; float is exact." },
+		.doc = "What quantized weights are multiplied with: float is exact; int8 rounds "
+		       "activations and is several times as fast; auto does as the format's own "
+		       "engine, int8 for GGUF and float for MLX." },
 	{ .name = "workers",
 		.type = PARAM_INT,
 		.nullable = true,

@@ -243,10 +243,17 @@ static enum kv_dtype parse_kv_dtype(const char *name)
 						 : KV_BF16;
 }
 
+static enum activations parse_activations(const char *name)
+{
+	return !name || strcmp(name, "auto") == 0 ? ACTIVATIONS_AUTO
+	       : strcmp(name, "float") == 0       ? ACTIVATIONS_FLOAT
+						  : ACTIVATIONS_INT8;
+}
+
 static void write_asked(const struct load *l, struct buf *out)
 {
 	buf_addf(out, "%s|%zu|%s|%d|%d", l->path, l->options.context_length,
-		l->dtype ? l->dtype : "", (int)l->options.kv_dtype, l->options.float_activations);
+		l->dtype ? l->dtype : "", (int)l->options.kv_dtype, (int)l->options.activations);
 }
 
 static struct load *load_new(struct request *rq, struct fault *f)
@@ -255,7 +262,6 @@ static struct load *load_new(struct request *rq, struct fault *f)
 	const char *model_id = params_str(params, "model_id");
 	const char *given = params_str(params, "local_path");
 	const char *dtype = params_str(params, "dtype");
-	const char *activations = params_str(params, "activations");
 	if (params_int(params, "workers", 1) != 1) {
 		fault_set(f, ERR_INVALID_PARAMS,
 			"workers: a worker holds one replica; the controller makes more");
@@ -275,7 +281,7 @@ static struct load *load_new(struct request *rq, struct fault *f)
 		.context_length = (size_t)params_int(params, "context_length", 0),
 		.dtype = l->dtype,
 		.kv_dtype = parse_kv_dtype(params_str(params, "kv_cache_dtype")),
-		.float_activations = activations && strcmp(activations, "float") == 0,
+		.activations = parse_activations(params_str(params, "activations")),
 		.cache = &rq->w->cache,
 		.progress = on_progress,
 		.progress_arg = l };

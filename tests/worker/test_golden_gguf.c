@@ -103,15 +103,14 @@ static double log_sum(const float *logits, size_t n)
 	return max + log(sum);
 }
 
-static double perplexity(const char *model, bool float_activations)
+static double perplexity(const char *model, enum activations activations)
 {
 	struct mapped_file text;
 	struct tok_ids ids = { 0 };
 	struct fixture x;
 	struct fault f = { 0 };
 	double nll = 0;
-	fixture_open_as(&x,
-		&(struct model_options) { .path = model, .float_activations = float_activations },
+	fixture_open_as(&x, &(struct model_options) { .path = model, .activations = activations },
 		2, WINDOW);
 	float *logits = xcalloc(WINDOW * x.vocab_size, sizeof *logits);
 	cr_assert_eq(mapped_file_open(&text, "tests/data/novel/heldout.txt", &f), 0, "%s", f.text);
@@ -141,8 +140,9 @@ static void check(const char *name)
 	char *gguf = xasprintf(FOLDER "%s", name);
 	cr_assert_not_null(mkdtemp(folder));
 	save_folder(folder, gguf);
-	double want = perplexity(folder, true), exact = perplexity(gguf, true);
-	double fast = perplexity(gguf, false);
+	double want = perplexity(folder, ACTIVATIONS_FLOAT),
+	       exact = perplexity(gguf, ACTIVATIONS_FLOAT);
+	double fast = perplexity(gguf, ACTIVATIONS_AUTO);
 	cr_expect(fabs(exact / want - 1) <= 0.003, "%s: perplexity %f, not %f", name, exact, want);
 	cr_expect(fabs(fast / want - 1) <= 0.005, "%s: with int8 activations %f, not %f", name,
 		fast, want);

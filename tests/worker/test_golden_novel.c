@@ -111,8 +111,7 @@ static void check_model(const char *model, const char *golden)
 	struct fixture x;
 	size_t n = 0;
 
-	fixture_open_as(
-		&x, &(struct model_options) { .path = model, .float_activations = true }, 2, 64);
+	fixture_open_as(&x, &(struct model_options) { .path = model }, 2, 64);
 	for (; json_next_element(&at, &prompt); n++)
 		check_prompt(&x, prompt);
 	cr_assert_eq(n, 5);
@@ -191,8 +190,9 @@ static void check_perplexity(const char *model, const char *golden, double toler
 	for (int exact = 0; exact < 2; exact++) {
 		double most = exact ? tolerance : 0.005 * want;
 		fixture_open_as(&x,
-			&(struct model_options) { .path = model, .float_activations = exact }, 2,
-			WINDOW);
+			&(struct model_options) { .path = model,
+				.activations = exact ? ACTIVATIONS_AUTO : ACTIVATIONS_INT8 },
+			2, WINDOW);
 		double have = perplexity(&x);
 		cr_assert(fabs(have - want) <= most, "%s: perplexity %f, not %f, activations %s",
 			model, have, want, exact ? "float" : "auto");

@@ -172,8 +172,7 @@ static void run(const char *folder, float logits[10 * 192], const char *quantiza
 	struct fixture x;
 	struct kv_seq s;
 
-	fixture_open_as(
-		&x, &(struct model_options) { .path = folder, .float_activations = true }, 2, 16);
+	fixture_open_as(&x, &(struct model_options) { .path = folder }, 2, 16);
 	cr_assert_eq(x.vocab_size, 192);
 	cr_assert_str_eq(model_info(x.model)->quantization, quantization);
 	kv_seq_init(&s, x.kv);

@@ -227,6 +227,8 @@ static void fill_info(struct model *m)
 	};
 }
 
+static const char *const ACTIVATIONS_WORDS[] = { "", "float", "int8" };
+
 static struct prepared *new_prepared(const struct model *m, const struct model_options *opt)
 {
 	struct kernels k;
@@ -238,7 +240,7 @@ static struct prepared *new_prepared(const struct model *m, const struct model_o
 		.source = m->files.tensors,
 		.config = config_where(m->files.config),
 		.kernels = kernels_name(kernels_select(&k, mask)),
-		.choices = opt->float_activations ? "float" : "",
+		.choices = ACTIVATIONS_WORDS[opt->activations],
 		.model = m->path,
 		.progress = opt->progress,
 		.progress_arg = opt->progress_arg,
@@ -288,8 +290,8 @@ static int load(struct model *m, const struct model_options *opt, struct fault *
 		return rc;
 	if ((rc = check_dtype(m, opt->dtype, f)) < 0)
 		return rc;
-	if (!opt->float_activations && !opt->headers_only &&
-		(rc = packing_run(&m->decoder, &m->weights, report_packing, (void *)opt, f)) < 0)
+	const struct packing_options packing = { opt->activations, report_packing, (void *)opt };
+	if (!opt->headers_only && (rc = packing_run(&m->decoder, &m->weights, &packing, f)) < 0)
 		return rc;
 	if (m->prepared)
 		prepared_end(m->prepared);

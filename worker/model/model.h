@@ -22,15 +22,18 @@ struct pool; /* kernels/pool.h */
 struct model;
 struct model_context;
 
+/* What quantized weights are multiplied with, where the CPU has int8 products and the format a
+ * packed kind (kernels/packed.h); else, and with FLOAT, products are exact. AUTO does as the
+ * format's own engine: int8 for GGUF's blocks, floats for MLX's. */
+enum activations { ACTIVATIONS_AUTO, ACTIVATIONS_FLOAT, ACTIVATIONS_INT8 };
+
 struct model_options {
 	const char *path;      /* folder or file; borrowed during model_open */
 	size_t context_length; /* 0 = the model's own; larger than its own is refused */
 	const char *dtype;     /* NULL = as stored; else "float32" "float16" "bfloat16": refused
 				  with a sentence where it cannot be honoured */
 	enum kv_dtype kv_dtype;
-	/* Products of quantized weights are exact, with float32 activations; else the formats and
-	 * CPUs that have int8 products (kernels/packed.h) use them. */
-	bool float_activations;
+	enum activations activations;
 	const struct artifact_store *cache; /* of what is made out of the weights; NULL = none;
 					       borrowed until model_close */
 	/* For inspection: everything is checked, but of large tensors nothing is read, so the

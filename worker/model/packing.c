@@ -3,8 +3,7 @@
 #include <stdlib.h>
 
 struct packing {
-	packing_progress *progress;
-	void *arg;
+	const struct packing_options *opt;
 	struct fault *f;
 	const uint8_t *panels;
 	uint8_t *room;          /* the same, to be filled; NULL: an earlier load did */
@@ -36,9 +35,16 @@ static void each_matrix(struct packing *p, struct decoder *d, each_fn *fn)
 	fn(p, &d->head.matrix);
 }
 
+static enum packed_kind kind_of(const struct packing *p, const struct weight *w)
+{
+	if (p->opt->activations == ACTIVATIONS_AUTO && w->type == DTYPE_AFFINE)
+		return PACKED_NONE;
+	return packed_kind_of(w);
+}
+
 static void measure(struct packing *p, struct matrix *m)
 {
-	enum packed_kind kind = packed_kind_of(&m->w);
+	enum packed_kind kind = kind_of(p, &m->w);
 
 	/* Little more than what is mapped already: no sum of these overflows. */
 	if (kind != PACKED_NONE)
@@ -47,7 +53,7 @@ static void measure(struct packing *p, struct matrix *m)
 
 static void pack(struct packing *p, struct matrix *m)
 {
-	enum packed_kind kind = packed_kind_of(&m->w);
+	enum packed_kind kind = kind_of(p, &m->w);
 	size_t n_bytes, panel_bytes;
 
 	if (kind == PACKED_NONE || p->rc < 0)
@@ -59,18 +65,19 @@ static void pack(struct packing *p, struct matrix *m)
 	m->packed = p->panels + p->n_done;
 	m->packed_kind = kind;
 	p->n_done += n_bytes;
-	p->rc = p->progress(p->arg, (double)p->n_done / (double)p->n_bytes, p->f);
+	p->rc = p->opt->progress(p->opt->arg, (double)p->n_done / (double)p->n_bytes, p->f);
 }
 
-int packing_run(struct decoder *d, struct weights *w, packing_progress *progress, void *arg,
-	struct fault *f)
+int packing_run(
+	struct decoder *d, struct weights *w, const struct packing_options *opt, struct fault *f)
 {
-	struct packing p = { .progress = progress, .arg = arg, .f = f };
+	struct packing p = { .opt = opt, .f = f };
 	const void *ready;
 	struct kernels k;
 	unsigned mask;
 
-	if (!kernels_parse_mask(getenv("KERNELS_MASK"), &mask) ||
+	if (opt->activations == ACTIVATIONS_FLOAT ||
+		!kernels_parse_mask(getenv("KERNELS_MASK"), &mask) ||
 		!packed_pays(kernels_select(&k, mask)))
 		return 0;
 	each_matrix(&p, d, measure);

@@ -5,11 +5,16 @@
 #ifndef WORKER_MODEL_PACKING_H
 #define WORKER_MODEL_PACKING_H
 #include "worker/model/decoder.h"
+#include "worker/model/model.h"
 
-/* Called after each matrix with the share that is done; negative to stop. */
-typedef int packing_progress(void *arg, double done, struct fault *f);
+struct packing_options {
+	enum activations activations;
+	/* Called after each matrix with the share that is done; negative to stop. */
+	int (*progress)(void *arg, double done, struct fault *f);
+	void *arg;
+};
 
 /* 0, ERR_NOMEM, or what progress returned. Panels are owned by w or mapped from the cache. */
-int packing_run(struct decoder *d, struct weights *w, packing_progress *progress, void *arg,
-	struct fault *f);
+int packing_run(
+	struct decoder *d, struct weights *w, const struct packing_options *opt, struct fault *f);
 #endif
