@@ -9,7 +9,7 @@
 static const struct kv_shape SHAPE = {
 	.n_layers = 1, .n_kv_heads = 1, .head_dim = 4, .dtype = KV_F32
 };
-#define N_BLOCKS 16
+#define N_BLOCKS ((size_t)16)
 static struct kv_pool *pool;
 static struct prefix_cache *cache;
 

@@ -118,8 +118,10 @@ static bool is_next(const struct prefix_place *at, const struct entry *e, const 
 static void move_on(struct prefix_place *at, struct entry *e)
 {
 	struct prefix_cache *c = at->cache;
-	DL_DELETE(c->by_use, e);
-	DL_APPEND(c->by_use, e);
+	if (e->next) { /* not the last already */
+		DL_DELETE(c->by_use, e);
+		DL_APPEND(c->by_use, e);
+	}
 	at->last = block_of(c, e);
 	at->age = e->age;
 	at->n_blocks++;

@@ -42,11 +42,10 @@ static char *memo_path(const struct artifact_store *s, const char *path)
 static bool parse_id(const char *hex, struct artifact_id *out)
 {
 	for (size_t i = 0; i < sizeof out->bytes; i++) {
-		unsigned byte;
-		if (strspn(hex + 2 * i, "0123456789abcdef") < 2 ||
-			sscanf(hex + 2 * i, "%2x", &byte) != 1)
+		if (strspn(hex + 2 * i, "0123456789abcdef") < 2)
 			return false;
-		out->bytes[i] = (uint8_t)byte;
+		const char byte[] = { hex[2 * i], hex[2 * i + 1], '\0' };
+		out->bytes[i] = (uint8_t)strtoul(byte, NULL, 16);
 	}
 	return strcmp(hex + 2 * sizeof out->bytes, "\n") == 0;
 }

@@ -53,8 +53,8 @@ void kv_share(struct kv_seq *dst, const struct kv_seq *src, size_t n_tokens);
  * beyond it. */
 void kv_append_shared(struct kv_seq *s, int32_t block);
 /* Hold a block, or let it go, for somebody who is no sequence. */
-void kv_block_keep(struct kv_pool *p, int32_t block);
-void kv_block_drop(struct kv_pool *p, int32_t block);
+void kv_block_keep(struct kv_pool *p, int32_t id);
+void kv_block_drop(struct kv_pool *p, int32_t id);
 
 /* K (or V) of one block and layer: [KV_BLOCK_TOKENS][n_kv_heads][head_dim] of shape.dtype. */
 void *kv_block_k(const struct kv_pool *p, int32_t block, size_t layer);
