@@ -132,11 +132,11 @@ $B/%.o: %.c
 export OPENBLAS_NUM_THREADS := 1
 # Sanitizers report to files: a sandboxed test or a worker process that leaks and exits well
 # would otherwise be missed. What counts is reports.sh's word on them: a leak changes no exit
-# code, since Criterion's runner has one of its own.
+# code, since Criterion's runner has one of its own. TSan would sleep a second at every exit.
 REPORT  := $(CURDIR)/$B/report
 export ASAN_OPTIONS  := detect_leaks=1:exitcode=0:log_path=$(REPORT)
 export UBSAN_OPTIONS := print_stacktrace=1:halt_on_error=1:log_path=$(REPORT)
-export TSAN_OPTIONS  := halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp:log_path=$(REPORT)
+export TSAN_OPTIONS  := halt_on_error=1:atexit_sleep_ms=0:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp:log_path=$(REPORT)
 # TSan knows only some address layouts; without randomization there is one.
 FIXED   := $(if $(findstring thread,$(SAN)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 
