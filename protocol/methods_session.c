@@ -145,7 +145,8 @@ const struct method METHODS_SESSION[] = {
 	{ .name = "stream.ack",
 		.cls = METHOD_LOCAL,
 		ROWS(ACK),
-		.doc = "Free the flow-control credit of a stream up to a token. Optional.",
+		.doc = "Tell how far a stream was read. Optional: in this version the "
+		       "host's reading of the pipe is what counts, and nothing follows from it.",
 		.example = "{\"stream_id\":\"s1\",\"index\":41}" },
 	{ .name = "initialized",
 		.cls = METHOD_LOCAL,
