@@ -98,7 +98,8 @@ class Trace(unittest.TestCase):
         with tandem(env={"TRACE": "all"}) as host:
             host.load()
             host.stream(prompt="The old house stood", max_tokens=2)
-            host.wait_stderr("after 2 tokens")
+            for last in ("after 2 tokens", "[relay]", "[stream]"):
+                host.wait_stderr(last)
             way = "".join(host.stderr)
         way = way[way.rindex("tandem: [host] in", 0, re.search(r"\[registry\] .* generate", way).start()):]
         ours = re.findall(r"^tandem: \[([a-z]+)\]", way, re.M)
