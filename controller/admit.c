@@ -6,9 +6,9 @@
 #include "controller/group.h"
 #include "controller/local.h"
 #include "controller/splice.h"
+#include "protocol/json_tree.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
-#include <limits.h>
 #include <string.h>
 
 #define ID_BYTES_MAX 65536 /* an id is echoed in frames that have a limit */
@@ -20,18 +20,13 @@ static const struct call_seat ALONE = { NULL, 0 };
 
 int admit_check(const struct method *m, struct json_span params, struct fault *f)
 {
-	struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
-	struct json_object *tree = NULL;
+	struct json_object *tree = json_tree(params);
 	int err;
-	if (tok && params.n <= INT_MAX)
-		tree = json_tokener_parse_ex(tok, params.at, (int)params.n);
 	if (tree)
 		err = method_check(m, tree, f);
 	else
 		err = fault_set(f, ERR_INVALID_PARAMS, "the params of %s cannot be read", m->name);
 	json_object_put(tree);
-	if (tok)
-		json_tokener_free(tok);
 	return err;
 }
 

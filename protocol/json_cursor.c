@@ -134,8 +134,7 @@ static uint32_t hex4(const char *p)
 	return v;
 }
 
-/* Decode the escape at p (a backslash) into *out; returns what follows it. */
-static const char *decode_escape(const char *p, struct buf *out)
+const char *json_decode_escape(const char *p, struct buf *out)
 {
 	static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
 	const char *which = strchr(from, p[1]);
@@ -167,7 +166,7 @@ bool json_get_str(struct json_span v, struct buf *out)
 	while (p < end) {
 		const char *slash = memchr(p, '\\', (size_t)(end - p));
 		buf_add(out, p, (size_t)((slash ? slash : end) - p));
-		p = slash ? decode_escape(slash, out) : end;
+		p = slash ? json_decode_escape(slash, out) : end;
 	}
 	return true;
 }

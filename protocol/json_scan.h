@@ -48,6 +48,8 @@ bool json_next_element(struct json_cursor *c, struct json_span *value);
 /* Member `key` (plain ASCII, compared after unescaping) of an object, or an absent span. */
 struct json_span json_find(struct json_span object, const char *key);
 
+/* Decode the escape at p (a backslash) into *out, a surrogate pair as one; returns what follows. */
+const char *json_decode_escape(const char *p, struct buf *out);
 /* Decode a JSON string into *out (appended). false if v is not a string. */
 bool json_get_str(struct json_span v, struct buf *out);
 /* The same into a fixed buffer, terminated; false if not a string, too long or has NUL. */

@@ -1,5 +1,6 @@
 /* session.c - scan, envelope, parameter check, handler. Stop 11; next: handlers.c */
 #include "worker/session.h"
+#include "protocol/json_tree.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
@@ -36,20 +37,6 @@ void session_bad_frame(struct worker *w, enum frame_status status)
 		fault_set(&f, ERR_PARSE, "header block without a usable Content-Length");
 	}
 	answer_fault(w, RPC_ID_NULL, NULL, &f);
-}
-
-/* Text that json_scan accepted and that is an object; NULL only when memory is short. */
-static struct json_object *parse_object(const char *text, size_t n)
-{
-	struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX + 2);
-	struct json_object *o = NULL;
-	if (tok && n <= INT32_MAX)
-		o = json_tokener_parse_ex(tok, text, (int)n);
-	if (tok && !o && json_tokener_get_error(tok) == json_tokener_continue)
-		o = json_tokener_parse_ex(tok, "", 1);
-	if (tok)
-		json_tokener_free(tok);
-	return o;
 }
 
 static int admit(const struct request *rq, struct fault *f)
@@ -115,7 +102,7 @@ static void take_call(struct worker *w, const struct rpc_msg *m, const struct or
 	if (!rq.method)
 		method_unknown(m->method, &f);
 	else if (method_name_params(rq.method, m->params, &named, &f)) {
-		rq.params = parse_object(named.data, named.n_bytes);
+		rq.params = json_tree((struct json_span) { named.data, named.n_bytes });
 		rq.raw_params = (struct json_span) { named.data, named.n_bytes };
 		if (!rq.params)
 			fault_set(&f, ERR_NOMEM, "no memory for the parameters");

@@ -28,6 +28,17 @@ class Wire:
             self.assertEqual(result["protocol"], "json-rpc-2.0")
             self.assertIn("generate", result["capabilities"])
 
+    def test_an_escaped_text_means_what_the_raw_text_means(self):
+        with self.spawn() as host:
+            host.load()
+            params = {"model_id": "m", "text": "\U0002e9ef \U0001de00 \u00e9 \U0001d11e"}
+            for i, ascii_only in enumerate([True, False]):
+                host.send_text(json.dumps({"jsonrpc": "2.0", "id": i, "method": "tokenize", "params": params},
+                                          ensure_ascii=ascii_only))
+            self.assertEqual(host.result(0)["tokens"], host.result(1)["tokens"])
+            back = host.call("detokenize", model_id="m", tokens=host.result(0)["tokens"])
+            self.assertTrue(back["text"].endswith(params["text"]), back)
+
     def test_a_last_line_without_a_line_end_counts(self):
         with self.spawn() as host:
             host.write(ping(1).encode())

@@ -1,6 +1,6 @@
 /* chat.c - chat templates of a model. */
 #include "worker/text/chat.h"
-#include "protocol/json_scan.h"
+#include "protocol/json_tree.h"
 #include "protocol/mem.h"
 #include "worker/template/jinja.h"
 #include <errno.h>
@@ -138,11 +138,8 @@ static int parse_config(struct chat *c, const char *folder, struct buf *text, st
 {
 	struct fault why = { 0 };
 	struct json_object *config = NULL;
-	if (json_scan(text->data, text->n_bytes, &why) == 0) {
-		struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX);
-		config = json_tokener_parse_ex(tok, text->data, (int)text->n_bytes);
-		json_tokener_free(tok);
-	}
+	if (json_scan(text->data, text->n_bytes, &why) == 0)
+		config = json_tree(json_whole(text->data, text->n_bytes));
 	if (!json_object_is_type(config, json_type_object)) {
 		json_object_put(config);
 		return fault_set(f, ERR_TOKENIZER, "%s/tokenizer_config.json: %s", folder,
