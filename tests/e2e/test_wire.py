@@ -33,10 +33,11 @@ class Wire:
             host.load()
             params = {"model_id": "m", "text": "\U0002e9ef \U0001de00 \u00e9 \U0001d11e"}
             for i, ascii_only in enumerate([True, False]):
-                host.send_text(json.dumps({"jsonrpc": "2.0", "id": i, "method": "tokenize", "params": params},
+                host.send_text(json.dumps({"jsonrpc": "2.0", "id": f"esc {i}", "method": "tokenize",
+                                           "params": params},
                                           ensure_ascii=ascii_only))
-            self.assertEqual(host.result(0)["tokens"], host.result(1)["tokens"])
-            back = host.call("detokenize", model_id="m", tokens=host.result(0)["tokens"])
+            self.assertEqual(host.result("esc 0")["tokens"], host.result("esc 1")["tokens"])
+            back = host.call("detokenize", model_id="m", tokens=host.result("esc 0")["tokens"])
             self.assertTrue(back["text"].endswith(params["text"]), back)
 
     def test_a_last_line_without_a_line_end_counts(self):
