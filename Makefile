@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e bench bench-kernels bench-attention bench-compare bench-limits docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e determinism bench bench-kernels bench-attention bench-compare bench-limits docs lint format fuzz install clean help \
 	setup setup-ci
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -151,6 +151,10 @@ check: $(SUITES) $B/bin/tandem $B/bin/tandem-worker ## every test; SAN=address,u
 e2e: $B/bin/tandem $B/bin/tandem-worker ## only the tests that drive the binaries
 	TANDEM=$B/bin/tandem TANDEM_WORKER=$B/bin/tandem-worker \
 		$(FIXED) python3 -m unittest discover -s tests/e2e $(E2EFLAGS)
+
+PROMPTS ?= 200
+determinism: $B/bin/test_worker $B/bin/tandem $B/bin/tandem-worker ## the whole matrix: 200 prompts, each in every circumstance
+	DETERMINISM_PROMPTS=$(PROMPTS) $< --filter 'determinism/*'
 
 PACKAGES_NEON := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 neon = $(filter-out %/gemm.c %/test_gemm.c,$(call sources,kernels tests/kernels)) tests/emulated/run.c

@@ -24,6 +24,7 @@ const char options_help[] =
 	"  --worker=PATH         the worker binary (tandem-worker beside this one)\n"
 	"  --models=DIR          where models are found by id; may be repeated\n"
 	"  --threads=N           threads of each worker (processors / workers)\n"
+	"  --kv-bytes=BYTES      memory of one model's KV cache in each worker; K, M, G (1G)\n"
 	"  --cache-bytes=BYTES   disk for packed weights; K, M, G (32G; --no-cache: none)\n"
 	"  --framing=MODE        auto, ndjson or lsp; auto decides by the first byte (auto)\n"
 	"  --drain-ms=N          at the end, time for what is running to finish (1500)\n"
@@ -50,6 +51,7 @@ enum {
 	OPT_WORKER,
 	OPT_MODELS,
 	OPT_THREADS,
+	OPT_KV_BYTES,
 	OPT_CACHE_BYTES,
 	OPT_NO_CACHE,
 	OPT_FRAMING,
@@ -71,6 +73,7 @@ static const struct option LONG[] = {
 	{ "worker", required_argument, NULL, OPT_WORKER },
 	{ "models", required_argument, NULL, OPT_MODELS },
 	{ "threads", required_argument, NULL, OPT_THREADS },
+	{ "kv-bytes", required_argument, NULL, OPT_KV_BYTES },
 	{ "cache-bytes", required_argument, NULL, OPT_CACHE_BYTES },
 	{ "no-cache", no_argument, NULL, OPT_NO_CACHE },
 	{ "framing", required_argument, NULL, OPT_FRAMING },
@@ -178,6 +181,7 @@ static bool take(struct options *o, int opt, const char *value)
 	case OPT_WORKER: set_worker(o, value); return true;
 	case OPT_MODELS: pass_on_pair(o, "models", value); return true;
 	case OPT_SANDBOX: return take_sandbox(o, value);
+	case OPT_KV_BYTES: return pass_on_size(o, "kv-bytes", value);
 	case OPT_CACHE_BYTES: return pass_on_size(o, "cache-bytes", value);
 	case OPT_NO_CACHE: options_pass_on(o, "--no-cache"); return true;
 	case OPT_FRAMING: return frame_parse_name(value, &o->framing);

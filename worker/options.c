@@ -1,6 +1,7 @@
 /* options.c - the worker's command line. */
 #include "worker/options.h"
 #include "protocol/mem.h"
+#include "worker/engine/engine.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -21,6 +22,8 @@ const char options_help[] =
 	"  --threads N                threads that compute (default: the CPUs)\n"
 	"  --kv-bytes N[K|M|G]        memory of one model's KV cache (default 1G)\n"
 	"  --max-running N            sequences of one model decoded together (default 64)\n"
+	"  --chunk-tokens N           prompt tokens of one step, 1 to 256 (default: what keeps\n"
+	"                             running streams going)\n"
 	"  --cache-bytes N[K|M|G]     disk for packed weights (default 32G; `cache` lists them)\n"
 	"  --no-cache                 keep no packed weights, use none\n"
 	"  --max-frame N[K|M|G]       longest message read (default 64M)\n"
@@ -44,6 +47,7 @@ enum {
 	OPT_THREADS,
 	OPT_KV_BYTES,
 	OPT_MAX_RUNNING,
+	OPT_CHUNK_TOKENS,
 	OPT_CACHE_BYTES,
 	OPT_NO_CACHE,
 	OPT_MAX_FRAME,
@@ -63,6 +67,7 @@ static const struct option table[] = {
 	{ "threads", required_argument, NULL, OPT_THREADS },
 	{ "kv-bytes", required_argument, NULL, OPT_KV_BYTES },
 	{ "max-running", required_argument, NULL, OPT_MAX_RUNNING },
+	{ "chunk-tokens", required_argument, NULL, OPT_CHUNK_TOKENS },
 	{ "cache-bytes", required_argument, NULL, OPT_CACHE_BYTES },
 	{ "no-cache", no_argument, NULL, OPT_NO_CACHE },
 	{ "max-frame", required_argument, NULL, OPT_MAX_FRAME },
@@ -131,13 +136,18 @@ static void add_env_roots(struct worker_options *o, const char *models_env)
 static bool take_number(struct worker_options *o, int opt, const char *arg)
 {
 	long v = 0;
-	const long max = opt == OPT_THREADS ? 1024 : 1000000000;
-	if (!parse_long(arg, opt == OPT_THREADS || opt == OPT_MAX_RUNNING, max, &v))
+	const long max = opt == OPT_THREADS        ? 1024
+			 : opt == OPT_CHUNK_TOKENS ? ENGINE_CHUNK_ROWS
+						   : 1000000000;
+	const bool not_0 = opt == OPT_THREADS || opt == OPT_MAX_RUNNING || opt == OPT_CHUNK_TOKENS;
+	if (!parse_long(arg, not_0, max, &v))
 		return false;
 	if (opt == OPT_THREADS)
 		o->threads = (int)v;
 	else if (opt == OPT_MAX_RUNNING)
 		o->max_running = (size_t)v;
+	else if (opt == OPT_CHUNK_TOKENS)
+		o->chunk_tokens = (size_t)v;
 	else if (opt == OPT_DRAIN)
 		o->drain_ms = (int)v;
 	else if (opt == OPT_CRASH)

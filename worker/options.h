@@ -22,8 +22,9 @@ struct worker_options {
 	int threads;
 	size_t kv_bytes; /* per model */
 	size_t max_running;
-	size_t max_frame;   /* bytes of one message in */
-	size_t cache_bytes; /* of packed weights kept for later loads */
+	size_t chunk_tokens; /* of prompts in one step; 0 = as many as pay */
+	size_t max_frame;    /* bytes of one message in */
+	size_t cache_bytes;  /* of packed weights kept for later loads */
 	bool no_cache;
 	int drain_ms;
 	bool verbose;

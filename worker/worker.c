@@ -38,6 +38,7 @@ int worker_start(struct worker *w, int out)
 	w->engine = engine_new(&(struct engine_options) { .threads = w->options.threads,
 		.kv_bytes = w->options.kv_bytes,
 		.max_running = w->options.max_running,
+		.chunk_rows = w->options.chunk_tokens,
 		.gate = gate,
 		.gate_arg = w });
 	if (!w->engine || workq_start(&w->loader, "loader", 1) != 0 ||

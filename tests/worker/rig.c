@@ -10,7 +10,7 @@
 
 static atomic_size_t n_over;
 
-struct rig *rig_open(int threads, size_t kv_bytes, size_t max_running)
+struct rig *rig_open_with(const struct engine_options *opt)
 {
 	struct rig *r = xcalloc(1, sizeof *r);
 	struct model *m = NULL;
@@ -20,9 +20,14 @@ struct rig *rig_open(int threads, size_t kv_bytes, size_t max_running)
 	r->catalog = catalog_new();
 	catalog_put(r->catalog, "novel", m);
 	r->model = catalog_get(r->catalog, "novel", &f);
-	r->engine = engine_new(&(struct engine_options) {
-		.threads = threads, .kv_bytes = kv_bytes, .max_running = max_running });
+	r->engine = engine_new(opt);
 	return r;
+}
+
+struct rig *rig_open(int threads, size_t kv_bytes, size_t max_running)
+{
+	return rig_open_with(&(struct engine_options) {
+		.threads = threads, .kv_bytes = kv_bytes, .max_running = max_running });
 }
 
 static void *run(void *arg)

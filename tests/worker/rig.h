@@ -45,6 +45,7 @@ struct heard {
 	pthread_cond_t moved;
 };
 
+struct rig *rig_open_with(const struct engine_options *opt);            /* nothing runs yet */
 struct rig *rig_open(int threads, size_t kv_bytes, size_t max_running); /* nothing runs yet */
 void rig_start(struct rig *r);
 struct rig *rig_new(void);                /* one thread, plenty of everything, started */

@@ -27,9 +27,10 @@ Test(options, have_defaults_that_serve)
 
 Test(options, are_read_in_both_spellings)
 {
-	cr_assert_eq(PARSE(NULL, "--framing=lsp", "--threads", "3", "--kv-bytes=64M",
-			     "--max-frame=1k", "--drain-ms=0", "--max-running=5",
-			     "--dev-crash-after=7", "--dev-stall-ms=9", "--dev-garbage", "-v"),
+	cr_assert_eq(
+		PARSE(NULL, "--framing=lsp", "--threads", "3", "--kv-bytes=64M", "--max-frame=1k",
+			"--drain-ms=0", "--max-running=5", "--chunk-tokens=16",
+			"--dev-crash-after=7", "--dev-stall-ms=9", "--dev-garbage", "-v"),
 		OPTIONS_RUN);
 	cr_assert_eq(o.framing, FRAMING_LSP);
 	cr_assert_eq(o.threads, 3);
@@ -37,6 +38,7 @@ Test(options, are_read_in_both_spellings)
 	cr_assert_eq(o.max_frame, 1024);
 	cr_assert_eq(o.drain_ms, 0);
 	cr_assert_eq(o.max_running, 5);
+	cr_assert_eq(o.chunk_tokens, 16);
 	cr_assert_eq(o.dev_crash_after, 7);
 	cr_assert_eq(o.dev_stall_ms, 9);
 	cr_assert(o.dev_garbage && o.verbose);

@@ -91,7 +91,8 @@ static void take(struct engine *e, struct task *t)
 	struct lane_options opt = { .pool = e->pool,
 		.kernels = &e->kernels,
 		.kv_bytes = e->opt.kv_bytes,
-		.max_running = e->opt.max_running };
+		.max_running = e->opt.max_running,
+		.chunk_rows = e->opt.chunk_rows };
 	struct lane *l = lane_get(t->job->model, &opt, &f);
 	if (!l) {
 		refuse(e, t, &f);

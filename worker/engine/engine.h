@@ -17,7 +17,7 @@
 struct model_ref; /* catalog.h: a counted reference to a loaded model */
 struct engine;
 
-#define ENGINE_CHUNK_ROWS 256 /* prompt tokens of one step, all sequences together */
+#define ENGINE_CHUNK_ROWS 256 /* prompt tokens of one step at most, all sequences together */
 
 enum job_kind { JOB_GENERATE, JOB_CHECK_DRAFT, JOB_EMBED };
 enum job_priority { PRIORITY_URGENT, PRIORITY_DEFAULT, PRIORITY_BACKGROUND };
@@ -127,6 +127,7 @@ struct engine_options {
 	int threads;        /* of kernels/pool.h */
 	size_t kv_bytes;    /* per model */
 	size_t max_running; /* sequences decoding together, per model */
+	size_t chunk_rows; /* prompt tokens of one step; 0 = ENGINE_CHUNK_ROWS, which is the most */
 	/* Called by engine_run before every step, holding no lock; it may wait (output that the
 	 * host does not read is waited for here, never in a sink). May be NULL. */
 	void (*gate)(void *arg);

@@ -41,7 +41,7 @@ struct lane {
 struct lane_options {
 	struct pool *pool; /* outlives the lane's last step */
 	const struct kernels *kernels;
-	size_t kv_bytes, max_running;
+	size_t kv_bytes, max_running, chunk_rows;
 };
 
 /* The model's lane, opened at its first job. NULL with ERR_NOMEM in *f. */
