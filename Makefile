@@ -35,7 +35,7 @@ CONTROLLER := $(call lib,controller)
 LIBS_PROTOCOL   := -ljson-c -lm
 LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
-LIBS_CONTROLLER := -levent $(LIBS_PROTOCOL)
+LIBS_CONTROLLER := -levent -lxxhash $(LIBS_PROTOCOL)
 
 .PHONY: all demo test check check-neon e2e determinism bench bench-kernels bench-attention bench-compare bench-limits docs lint format fuzz install clean help \
 	setup setup-ci

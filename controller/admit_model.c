@@ -3,6 +3,7 @@
 #include "controller/admit.h"
 #include "controller/cancel.h"
 #include "controller/clock.h"
+#include "controller/cost.h"
 #include "controller/dispatch.h"
 #include "controller/splice.h"
 #include "protocol/limits.h"
@@ -191,6 +192,14 @@ static void overload(struct controller *c, struct call *call, uint64_t now)
 	registry_fail(c->registry, call, &f);
 }
 
+/* What a stream that goes on has behind it is prompt now, and no longer to be generated. */
+static size_t cost_of(const struct call *call)
+{
+	size_t n = cost_estimate(call->method, call->params);
+	size_t done = call->is_continuation ? call->stream->n_tokens : 0;
+	return n > done ? n - done : 1;
+}
+
 static void enqueue(struct admission *a, struct call *call)
 {
 	struct controller *c = a->c;
@@ -209,6 +218,7 @@ static void enqueue(struct admission *a, struct call *call)
 		.is_suspect = a->is_again,
 	};
 	call->waiting.n_bytes = call->params.n;
+	call->waiting.n_tokens = cost_of(call);
 	if (queue_push(&c->queue, &place, &call->waiting, clock_us()) < 0) {
 		overload(c, call, call->arrived_us);
 		return;

@@ -156,6 +156,7 @@ struct controller *controller_new(
 	c->streams.ended = relay_stream_ended;
 	c->streams.arg = c;
 	retry_init(&c->retry, opt->retry_budget, c->started_us);
+	c->affinity = xcalloc(1, sizeof *c->affinity);
 	queue_init(&c->queue, opt->queue_calls, opt->queue_bytes);
 	c->dispatch = event_new(base, -1, 0, on_dispatch, c);
 	c->phase_timer = evtimer_new(base, on_phase_timer, c);
@@ -195,6 +196,7 @@ void controller_free(struct controller *c)
 	event_free(c->dispatch);
 	event_free(c->phase_timer);
 	host_close(c->host);
+	free(c->affinity);
 	free(c);
 }
 

@@ -5,6 +5,7 @@
  * (local, models, cancel) -> registry -> host. */
 #ifndef CONTROLLER_CONTROLLER_H
 #define CONTROLLER_CONTROLLER_H
+#include "controller/affinity.h"
 #include "controller/fleet.h"
 #include "controller/host.h"
 #include "controller/metrics.h"
@@ -35,7 +36,8 @@ struct controller {
 	struct models models;
 	struct metrics metrics;
 	struct retry_budget retry;
-	struct event *dispatch; /* runs dispatch_run() at the end of this turn */
+	struct affinity *affinity; /* which worker knows which prompts */
+	struct event *dispatch;    /* runs dispatch_run() at the end of this turn */
 
 	enum controller_phase phase;
 	struct event *phase_timer;

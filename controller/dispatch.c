@@ -1,9 +1,9 @@
 /* dispatch.c - frames to workers and their answers. Stop 8; next: peer.c */
 #include "controller/dispatch.h"
-#include "controller/batch.h"
 #include "controller/clock.h"
+#include "controller/deal.h"
+#include "controller/load.h"
 #include "controller/replay.h"
-#include "controller/route.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include <assert.h>
@@ -18,6 +18,7 @@ struct flight {
 	uint64_t id;                 /* on the worker's pipe */
 	uint64_t sent_us;
 	size_t n;
+	size_t n_tokens;      /* of work, streams apart */
 	struct call *calls[]; /* [n]; NULL = detached */
 };
 
@@ -133,7 +134,7 @@ static void on_reply(void *arg, const struct peer_reply *r)
 	fl->bucket->in_flight[w->index]--;
 	fl->bucket->n_in_flight--;
 	if (fl->method->cls != METHOD_STREAM)
-		w->n_calls -= fl->n;
+		load_drop_calls(w, fl->n, fl->n_tokens);
 	land_all(fl, r);
 	queue_settle(&c->queue, fl->bucket);
 	free(fl);
@@ -199,7 +200,7 @@ static void note_frame(struct controller *c, const struct flight *fl)
 			fl->sent_us - fl->calls[i]->waiting.since_us);
 }
 
-static void board(struct flight *fl, struct queue_item **items)
+static void board(struct flight *fl, struct queue_item *const *items)
 {
 	for (size_t i = 0; i < fl->n; i++) {
 		struct call *call = call_of_item(items[i]);
@@ -207,23 +208,25 @@ static void board(struct flight *fl, struct queue_item **items)
 		call->flight = fl;
 		call->flight_slot = i;
 		fl->calls[i] = call;
-		if (!call->stream)
+		if (!call->stream) {
+			fl->n_tokens += items[i]->n_tokens;
 			continue;
-		call->stream->worker = fl->worker->index;
-		fl->worker->n_streams++;
+		}
+		load_add_stream(fl->worker, call->stream, items[i]->n_tokens);
 		/* From here the worker keeps the time: it can end a generate with what it has. */
 		if (call->timer)
 			event_free(call->timer);
 		call->timer = NULL;
 	}
 	if (fl->method->cls != METHOD_STREAM)
-		fl->worker->n_calls += fl->n;
+		load_add_calls(fl->worker, fl->n, fl->n_tokens);
 }
 
-static void send_frame(
-	struct worker *w, struct queue_bucket *b, struct queue_item **items, size_t n)
+static void send_frame(const struct hand *hand, struct queue_bucket *b)
 {
+	struct worker *w = hand->worker;
 	struct controller *c = w->c;
+	size_t n = hand->n;
 	struct flight *fl = xcalloc(1, sizeof *fl + n * sizeof fl->calls[0]);
 	struct buf params = BUF_INIT;
 	fl->worker = w;
@@ -231,7 +234,7 @@ static void send_frame(
 	fl->method = b->method;
 	fl->n = n;
 	fl->sent_us = w->last_us = clock_us();
-	board(fl, items);
+	board(fl, hand->items);
 	b->in_flight[w->index]++;
 	b->n_in_flight++;
 	note_frame(c, fl);
@@ -246,77 +249,20 @@ static void send_frame(
 
 /* -- who and what next ------------------------------------------------------------------ */
 
-/* A stream that was lost with a worker and has not got further yet at this one. */
-static bool has_unproven_stream(const struct worker *w)
-{
-	const struct stream *s;
-	for (s = w->c->streams.by_id; s; s = s->hh.next)
-		if (s->worker == w->index && stream_is_suspect(s))
-			return true;
-	return false;
-}
-
-static struct batch_caps allowance(
-	const struct worker *w, const struct queue_bucket *b, uint64_t now)
-{
-	const struct method *m = b->method;
-	size_t most = w->c->opt->streams, room = BATCH_CALLS;
-	if (m->cls == METHOD_STREAM)
-		room = w->n_streams < most ? most - w->n_streams : 0;
-	if (m->cls == METHOD_STREAM && b->is_suspect && has_unproven_stream(w))
-		room = 0;
-	struct batch_view v = {
-		.gathers = b->gathers,
-		.is_suspect = b->is_suspect,
-		.n_waiting = b->n_calls,
-		.n_in_flight = b->in_flight[w->index],
-		.oldest_wait_us = now - queue_oldest(b),
-		.room = room,
-	};
-	return batch_allow(&v);
-}
-
-/* The worker the bucket's next frame goes to, and what may go; NULL = nobody now. */
-static struct worker *choose(
-	struct controller *c, const struct queue_bucket *b, uint64_t now, struct batch_caps *caps)
-{
-	struct route_candidate candidates[OPTIONS_WORKERS_MAX];
-	struct batch_caps allowed[OPTIONS_WORKERS_MAX];
-	const struct model *model = models_find(&c->models, b->model);
-	const struct model *beside = b->beside ? models_find(&c->models, b->beside) : NULL;
-	size_t n = 0;
-	for (int i = 0; model && i < c->fleet.n; i++) {
-		struct worker *w = &c->fleet.workers[i];
-		if (!worker_is_ready(w) || !model_is_at(model, i))
-			continue;
-		allowed[n] = allowance(w, b, now);
-		if (allowed[n].n_calls == 0)
-			continue;
-		candidates[n++] = (struct route_candidate) { i, w->n_calls + w->n_streams,
-			w->last_us, beside && !model_is_at(beside, i) };
-	}
-	int at = route_pick(candidates, n);
-	if (at < 0)
-		return NULL;
-	*caps = allowed[at];
-	/* A burst is spread over the idle workers instead of filling one. */
-	size_t share = route_share(candidates, n, (size_t)at, b->n_calls);
-	if (caps->n_calls > share)
-		caps->n_calls = share;
-	return &c->fleet.workers[candidates[at].worker];
-}
-
+/* Rounds, for what travels alone: it fills a worker's hand one call at a time. */
 static void dispatch_bucket(struct controller *c, struct queue_bucket *b)
 {
-	while (b->n_calls > 0) {
-		struct queue_item *items[BATCH_CALLS];
-		struct batch_caps caps;
-		uint64_t now = clock_us();
-		struct worker *w = choose(c, b, now, &caps);
-		if (!w)
-			return;
-		size_t n = queue_pop(&c->queue, b, items, &caps, now);
-		send_frame(w, b, items, n);
+	struct hand hands[OPTIONS_WORKERS_MAX];
+	size_t n_sent = 1;
+	while (n_sent > 0 && b->n_calls > 0) {
+		size_t n = deal_round(c, b, hands);
+		n_sent = 0;
+		for (size_t i = 0; i < n; i++) {
+			if (hands[i].n == 0)
+				continue;
+			send_frame(&hands[i], b);
+			n_sent++;
+		}
 	}
 }
 

@@ -175,6 +175,7 @@ static void ended(struct worker *w, int status)
 	happened(w, event);
 	replay_end_cancelled(w);
 	peer_close(peer);
+	affinity_forget(w->c->affinity, w->index);
 	replay_streams(w);
 	models_worker_lost(w->c, w, w->sup.state == SUP_FAILED);
 	workers_changed(w->c);

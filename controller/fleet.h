@@ -38,6 +38,7 @@ struct worker {
 	struct heartbeat beat;
 	size_t n_calls;   /* in flight here, generates apart */
 	size_t n_streams; /* generates it holds, streaming or not */
+	size_t n_tokens;  /* of work left in both, load.h */
 	uint64_t last_us; /* of the latest dispatch */
 	size_t n_reloading;
 	struct buf info; /* its runtime/info result, JSON */

@@ -137,7 +137,7 @@ void queue_remove(struct queue *q, struct queue_item *it)
 
 /* The call whose turn it is: of the three heads the one that arrived first, a level of
  * priority counting as AGE. */
-static struct queue_item *whose_turn(struct queue_bucket *b)
+struct queue_item *queue_peek(struct queue_bucket *b)
 {
 	struct queue_item *best = NULL;
 	uint64_t best_rank = 0;
@@ -167,7 +167,7 @@ size_t queue_pop(struct queue *q, struct queue_bucket *b, struct queue_item **ou
 {
 	size_t n = 0, room = caps->n_bytes;
 	while (n < caps->n_calls && b->n_calls > 0) {
-		struct queue_item *it = whose_turn(b);
+		struct queue_item *it = queue_peek(b);
 		if (n > 0 && it->n_bytes > room)
 			break;
 		room -= it->n_bytes < room ? it->n_bytes : room;

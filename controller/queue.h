@@ -27,6 +27,7 @@ struct queue_item {
 	struct queue_lane *lane;          /* NULL = not queued */
 	uint64_t since_us;
 	size_t n_bytes;
+	size_t n_tokens; /* of work it asks for, cost.h */
 };
 TAILQ_HEAD(queue_items, queue_item);
 
@@ -82,6 +83,9 @@ void queue_release(struct queue *q); /* must be empty of calls */
 
 /* 0, or ERR_OVERLOADED with nothing changed. */
 int queue_push(struct queue *q, const struct queue_place *p, struct queue_item *it, uint64_t now);
+
+/* The call that queue_pop() would take first; b->n_calls must not be 0. */
+struct queue_item *queue_peek(struct queue_bucket *b);
 
 /* The calls of the bucket that should leave, in order, within the caps; the first goes
  * whatever its size. Returns how many; out holds caps->n_calls. */

@@ -2,6 +2,7 @@
 #include "controller/relay.h"
 #include "controller/clock.h"
 #include "controller/dispatch.h"
+#include "controller/load.h"
 #include "controller/splice.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
@@ -38,12 +39,14 @@ static size_t note_tokens(struct stream *s, struct json_span params)
 	return s->n_tokens - before;
 }
 
-static void note_chunk(struct controller *c, struct stream *s, struct json_span params)
+static void note_chunk(struct worker *w, struct stream *s, struct json_span params)
 {
+	struct controller *c = w->c;
 	struct metrics *m = &c->metrics;
 	uint64_t now = clock_us();
 	bool was_suspect = stream_is_suspect(s);
 	size_t n = note_tokens(s, params);
+	load_advance(w, s, n);
 	if (was_suspect)
 		dispatch_soon(c); /* the next one's turn */
 	if (!s->first_us)
@@ -123,7 +126,7 @@ static void relay_stream(
 	}
 	log_trace("relay", "worker %d: stream %s, kind %d", w->index, id, (int)kind);
 	if (kind == STREAM_CHUNK && !s->has_stats)
-		note_chunk(c, s, params);
+		note_chunk(w, s, params);
 	else if (kind == STREAM_STATS && !s->has_stats)
 		note_stats(c, params);
 	else if (kind == STREAM_EVENT && json_str_is(json_find(params, "event"), "error"))
@@ -148,9 +151,7 @@ void relay_notification(struct worker *w, const struct rpc_msg *m, const char *t
 void relay_stream_ended(void *arg, struct stream *s)
 {
 	struct controller *c = arg;
-	struct worker *w = fleet_worker(&c->fleet, s->worker);
-	if (w)
-		w->n_streams--;
+	load_drop_stream(c, s);
 	if (s->continuation)
 		s->continuation->stream = NULL;
 	dispatch_soon(c);

@@ -2,6 +2,7 @@
 #include "controller/replay.h"
 #include "controller/admit.h"
 #include "controller/clock.h"
+#include "controller/load.h"
 #include "controller/splice.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
@@ -70,8 +71,7 @@ bool replay_call(struct worker *w, struct call *call, struct buf *error)
 	struct crash_note note = { .phase = s ? "prefill" : "running", .tokens = s ? 0 : -1 };
 	struct retry_case lost = { .deaths = s ? ++s->deaths : ++call->deaths };
 	if (s) {
-		w->n_streams--;
-		s->worker = -1;
+		load_drop_stream(c, s);
 		note.tokens = (int64_t)s->n_tokens;
 	}
 	lost.is_possible = can_go_on(c, call->params) &&
@@ -179,8 +179,7 @@ static void lose(struct worker *w, struct stream *s)
 	struct retry_case lost = { .deaths = ++s->deaths };
 	lost.is_possible =
 		can_go_on(c, params_of(s)) && wants_replay(params_of(s)) && is_replayable(s);
-	w->n_streams--;
-	s->worker = -1;
+	load_drop_stream(c, s);
 	enum retry_verdict v = judge(c, &lost);
 	if (v == RETRY_AGAIN) {
 		go_on(c, s);

@@ -23,6 +23,7 @@ struct stream {
 	size_t n_call_id;
 	struct call *call; /* the generate, until its answer is written */
 	int worker;        /* index, -1 before dispatch */
+	size_t n_owed;     /* tokens of work its worker has left with it, load.h */
 	bool is_open;      /* the handshake was written */
 	bool has_stats, has_ended;
 	bool tells_progress; /* it was asked for as a stream */

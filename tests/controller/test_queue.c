@@ -1,7 +1,6 @@
 /* test_queue.c - bounds, turns, ageing, the time to come back; and the batch policy. */
 #include "controller/batch.h"
 #include "controller/queue.h"
-#include "controller/route.h"
 #include "protocol/err.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -204,25 +203,4 @@ Test(batch, what_has_no_batch_form_goes_one_by_one_side_by_side)
 	cr_assert_eq(allowed(v), 1);
 	v.n_in_flight = BATCH_SOLO;
 	cr_assert_eq(allowed(v), 0);
-}
-
-/* -- route ------------------------------------------------------------------------------ */
-
-Test(route, goes_to_the_least_outstanding_work_and_then_in_turns)
-{
-	struct route_candidate c[] = { { 4, 3, 10, 0 }, { 5, 1, 30, 0 }, { 6, 1, 20, 0 } };
-	cr_assert_eq(route_pick(c, 3), 2);
-	cr_assert_eq(route_pick(c, 2), 1);
-	cr_assert_eq(route_pick(c, 0), -1);
-	c[0].n_missing = c[2].n_missing = 1;
-	cr_assert_eq(route_pick(c, 3), 1, "a worker that has both models wins");
-}
-
-Test(route, a_burst_is_shared_so_that_all_end_up_with_equal_work)
-{
-	struct route_candidate c[] = { { 0, 4, 0, 0 }, { 1, 0, 0, 0 } };
-	cr_assert_eq(route_share(c, 2, 1, 2), 3);
-	cr_assert_eq(route_share(c, 2, 1, 10), 7);
-	cr_assert_eq(route_share(c, 2, 0, 1), 1);
-	cr_assert_eq(route_share(c, 1, 0, 64), 64);
 }
