@@ -5,6 +5,7 @@
 #include "controller/clock.h"
 #include "controller/group.h"
 #include "controller/local.h"
+#include "controller/mcp.h"
 #include "controller/splice.h"
 #include "protocol/json_tree.h"
 #include "protocol/limits.h"
@@ -123,6 +124,7 @@ static void route_call(struct controller *c, struct call *call)
 	case METHOD_LOCAL: local_call(c, call); return;
 	case METHOD_CANCEL: cancel_method(c, call); return;
 	case METHOD_BATCH: admit_batch(c, call); return;
+	case METHOD_TOOL: mcp_call(c, call); return;
 	case METHOD_CATALOG:
 		if (!strcmp(call->method->name, "load_model"))
 			models_load(c, call);
@@ -135,6 +137,17 @@ static void route_call(struct controller *c, struct call *call)
 	case METHOD_STREAM: break;
 	}
 	log_fatal("%s is not routed here", call->method->name);
+}
+
+void admit_call(struct controller *c, const struct method *m, struct json_span id,
+	struct json_span params, struct call_seat seat)
+{
+	if (m->cls == METHOD_PURE || m->cls == METHOD_STREAM) {
+		admit_model_call(c, m, id, params, seat);
+		return;
+	}
+	struct call_seed seed = { m, id, params, seat, clock_us() };
+	route_call(c, registry_admit(c->registry, &seed));
 }
 
 /* While draining, only what tells or cancels is still answered. */
@@ -165,11 +178,8 @@ static void admit_request(struct controller *c, const struct rpc_msg *m, struct 
 		metrics_answered(
 			&c->metrics, method ? method->name : "unknown", err_info(f.err)->code);
 		registry_refuse(c->registry, id, seat, &f);
-	} else if (method->cls == METHOD_PURE || method->cls == METHOD_STREAM) {
-		admit_model_call(c, method, id, params, seat);
 	} else {
-		route_call(c, registry_admit(c->registry, &(struct call_seed) { method, id, params,
-								  seat, clock_us() }));
+		admit_call(c, method, id, params, seat);
 	}
 	buf_release(&named);
 }

@@ -6,6 +6,10 @@
 void admit_message(struct controller *c, const char *text, size_t n);
 void admit_unreadable(struct controller *c, enum frame_status why);
 
+/* A call of m, to wherever its kind goes. id and params as below. */
+void admit_call(struct controller *c, const struct method *m, struct json_span id,
+	struct json_span params, struct call_seat seat);
+
 /* A call that goes to a model: checked as far as routing needs, then queued. id is absent
  * for a notification or an item of a batch_* method; params is an object. */
 void admit_model_call(struct controller *c, const struct method *m, struct json_span id,

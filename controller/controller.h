@@ -43,6 +43,7 @@ struct controller {
 	struct event *phase_timer;
 	struct call *shutdown;    /* the call to answer once drained, or NULL */
 	struct call_list pending; /* calls that wait for a worker to be up, see local.h */
+	bool speaks_mcp;          /* the host said so when it said hello */
 	bool was_shut_down;       /* shutdown was answered: the host may still say `exit` */
 	bool has_left;            /* it has, or cannot, or the time for it is over */
 	size_t unread;            /* output of the host at the latest look in PHASE_ENDING */

@@ -1,5 +1,6 @@
 /* group.c - collecting answers that travel together. */
 #include "controller/group.h"
+#include "controller/mcp.h"
 #include "protocol/frame.h"
 #include "protocol/limits.h"
 #include "protocol/mem.h"
@@ -7,10 +8,12 @@
 
 struct group {
 	struct call *parent; /* NULL: a batch array */
+	bool is_tool;
+	enum answer answer; /* of a tool's parent */
 	struct call *members;
 	size_t n, n_done;
 	size_t n_bytes;
-	struct buf array; /* a batch array so far, without its last bracket */
+	struct buf array; /* a batch array so far, without its last bracket; a tool's answer */
 	char **items;     /* results: the text of each slot, NULL until answered */
 };
 
@@ -28,6 +31,15 @@ struct group *group_new_results(size_t n, struct call *parent)
 	g->n = n;
 	g->parent = parent;
 	g->items = xcalloc(n, sizeof *g->items);
+	return g;
+}
+
+struct group *group_new_tool(struct call *parent)
+{
+	struct group *g = xcalloc(1, sizeof *g);
+	g->n = 1;
+	g->parent = parent;
+	g->is_tool = true;
 	return g;
 }
 
@@ -84,7 +96,13 @@ bool group_put_raw(
 		body = (struct json_span) { too_long.data, too_long.n_bytes };
 		a = ANSWER_ERROR;
 	}
-	if (g->items) {
+	if (g->is_tool) {
+		g->answer = ANSWER_RESULT;
+		if (!mcp_write_result(&g->array, a, body)) {
+			g->answer = a;
+			buf_add(&g->array, body.at, body.n);
+		}
+	} else if (g->items) {
 		struct buf item = BUF_INIT;
 		write_item(&item, a, body);
 		g->items[slot] = buf_detach(&item);
@@ -102,24 +120,31 @@ bool group_put(struct group *g, struct call *c, enum answer a, struct json_span 
 	return group_put_raw(g, c->seat.slot, a, c->id, body);
 }
 
-struct call *group_complete(struct group *g, struct buf *text, struct call **members)
+static void write_results(struct buf *text, struct group *g)
 {
-	struct call *parent = g->parent;
-	*members = g->members;
-	if (parent) {
-		buf_adds(text, "{\"results\":[");
-		for (size_t i = 0; i < g->n; i++) {
-			jout_sep(text);
-			buf_adds(text, g->items[i]);
-			free(g->items[i]);
-		}
-		buf_adds(text, "]}");
+	buf_adds(text, "{\"results\":[");
+	for (size_t i = 0; i < g->n; i++) {
+		jout_sep(text);
+		buf_adds(text, g->items[i]);
+		free(g->items[i]);
+	}
+	buf_adds(text, "]}");
+}
+
+struct group_whole group_complete(struct group *g)
+{
+	struct group_whole whole = { g->parent, g->members, ANSWER_RESULT, BUF_INIT };
+	if (g->items) {
+		write_results(&whole.text, g);
+	} else if (g->is_tool) {
+		whole.answer = g->answer;
+		buf_add(&whole.text, g->array.data, g->array.n_bytes);
 	} else if (g->array.n_bytes > 1) {
-		buf_add(text, g->array.data, g->array.n_bytes);
-		buf_addc(text, ']');
+		buf_add(&whole.text, g->array.data, g->array.n_bytes);
+		buf_addc(&whole.text, ']');
 	}
 	buf_release(&g->array);
 	free(g->items);
 	free(g);
-	return parent;
+	return whole;
 }

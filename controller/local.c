@@ -4,6 +4,7 @@
 #include "controller/clock.h"
 #include "controller/dispatch.h"
 #include "controller/drain.h"
+#include "controller/mcp.h"
 #include "controller/splice.h"
 #include "controller/telemetry.h"
 #include "controller/view.h"
@@ -57,19 +58,25 @@ static void answer_initialize(struct controller *c, struct call *call)
 {
 	struct buf out = BUF_INIT;
 	struct json_span version = json_find(call->params, "protocolVersion");
+	const char *mcp = mcp_negotiate(version);
+	c->speaks_mcp = mcp != NULL;
 	buf_addc(&out, '{');
-	if (json_kind(version) == '"')
+	if (mcp)
+		jout_key_cstr(&out, "protocolVersion", mcp);
+	else if (json_kind(version) == '"')
 		jout_key_raw(&out, "protocolVersion", version.at, version.n);
 	else
 		jout_key_cstr(&out, "protocolVersion", "1");
 	jout_key(&out, "capabilities");
-	buf_adds(&out, "{\"methods\":");
+	buf_adds(&out, "{\"tools\":{\"listChanged\":false},\"methods\":");
 	write_method_names(&out);
 	buf_adds(&out, ",\"framing\":[\"ndjson\",\"lsp\"]");
 	jout_key_bool(&out, "batch", true);
 	jout_key_bool(&out, "streaming", true);
 	buf_addc(&out, '}');
 	buf_adds(&out, ",\"serverInfo\":{\"name\":\"tandem\",\"version\":\"" TANDEM_VERSION "\"}");
+	if (mcp)
+		jout_key_cstr(&out, "instructions", mcp_instructions);
 	jout_key(&out, "limits");
 	write_limits(c, &out);
 	buf_addc(&out, '}');
@@ -80,7 +87,9 @@ static void answer_ping(struct controller *c, struct call *call)
 {
 	struct buf out = BUF_INIT;
 	buf_addc(&out, '{');
-	jout_key_num(&out, "uptime", (double)(clock_us() - c->started_us) / 1e6);
+	/* MCP's answer is empty, and its clients insist. */
+	if (!c->speaks_mcp)
+		jout_key_num(&out, "uptime", (double)(clock_us() - c->started_us) / 1e6);
 	buf_addc(&out, '}');
 	finish(c, call, &out);
 }
@@ -205,6 +214,7 @@ static const struct {
 	{ "runtime/state", answer_state, false },
 	{ "runtime/telemetry", telemetry_answer, false },
 	{ "rpc.discover", answer_discover, false },
+	{ "tools/list", mcp_list, false },
 	{ "list_models", models_list, true },
 	{ "shutdown", begin_shutdown, false },
 	{ "exit", answer_exit, false },

@@ -87,21 +87,21 @@ static void release(struct registry *r, struct call *c)
 
 static void complete(struct registry *r, struct group *g)
 {
-	struct buf text = BUF_INIT;
-	struct call *members, *parent = group_complete(g, &text, &members);
-	if (parent) {
-		parent->kept = members;
-		registry_finish(
-			r, parent, ANSWER_RESULT, (struct json_span) { text.data, text.n_bytes });
+	struct group_whole whole = group_complete(g);
+	struct buf *text = &whole.text;
+	if (whole.parent) {
+		whole.parent->kept = whole.members;
+		registry_finish(r, whole.parent, whole.answer,
+			(struct json_span) { text->data, text->n_bytes });
 	} else {
-		if (text.n_bytes)
-			r->events.write(r->arg, text.data, text.n_bytes);
-		for (struct call *c = members, *next; c; c = next) {
+		if (text->n_bytes)
+			r->events.write(r->arg, text->data, text->n_bytes);
+		for (struct call *c = whole.members, *next; c; c = next) {
 			next = c->next;
 			release(r, c);
 		}
 	}
-	buf_release(&text);
+	buf_release(text);
 }
 
 static void write_answer(

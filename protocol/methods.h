@@ -17,6 +17,7 @@ enum method_class {
 	METHOD_PURE,    /* one model, no state: tokenize, detokenize, check_draft, embed … */
 	METHOD_STREAM,  /* generate */
 	METHOD_BATCH,   /* batch_tokenize …: requests[] of a PURE or STREAM method */
+	METHOD_TOOL,    /* tools/call: another method, asked for and answered in MCP's envelope */
 };
 
 enum param_type {
@@ -41,6 +42,7 @@ struct param {
 	enum param_type type;
 	bool required;
 	bool nullable;              /* explicit null = absent (the reference's hosts send nulls) */
+	bool is_for_streams;        /* says nothing to a caller that gets one answer: no tool's */
 	double min, max;            /* INT, NUMBER: the value; STRING: characters; arrays and
 				       objects: items. Both 0 = no bounds. A bounded string is one
 				       that is used as a C string: it may not contain NUL */
@@ -101,6 +103,11 @@ const char *method_nearest(const char *word, const char *const *names, size_t n)
 void method_write_schema(struct buf *out, const struct method *m);
 void method_write_result_schema(struct buf *out, const struct method *m);
 void method_write_discover(struct buf *out);
+
+/* MCP's view of the table: a tool is a method that a model answers or that loads one. */
+bool method_is_tool(const struct method *m);
+void method_write_tools(struct buf *out); /* the tools/list result */
+
 /* The method half of docs/protocol.md (Markdown), which a test compares with the page. */
 void method_write_page(struct buf *out);
 #endif

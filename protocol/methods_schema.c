@@ -1,4 +1,4 @@
-/* methods_schema.c - the table read out as JSON Schema: rpc.discover. */
+/* methods_schema.c - the table read out as JSON Schema: rpc.discover, and MCP's tools/list. */
 #include "protocol/methods.h"
 #include "protocol/methods_table.h"
 #include <stdio.h>
@@ -76,9 +76,14 @@ static void schema_choice(void *arg, const char *word, size_t n)
 	jout_str(arg, word, n);
 }
 
-static void schema_fields(struct buf *out, const struct param *rows, size_t n);
+/* A tool's schema is read by language models: each parameter by one name only, and what is
+ * about notifications left out. */
+enum audience { FOR_HOSTS, FOR_TOOLS };
 
-static void schema_param(struct buf *out, const struct param *p)
+static void schema_fields(
+	struct buf *out, const struct param *rows, size_t n, enum audience audience);
+
+static void schema_param(struct buf *out, const struct param *p, enum audience audience)
 {
 	buf_addc(out, '{');
 	buf_adds(out, schema_type(p->type));
@@ -92,7 +97,7 @@ static void schema_param(struct buf *out, const struct param *p)
 	if (p->preset)
 		jout_key_raw(out, "default", p->preset, strlen(p->preset));
 	if (p->fields)
-		schema_fields(out, p->fields, p->n_fields);
+		schema_fields(out, p->fields, p->n_fields, audience);
 	jout_key_cstr(out, "description", p->doc);
 	buf_addc(out, '}');
 }
@@ -124,46 +129,56 @@ static void schema_required(struct buf *out, const struct param *rows, size_t n)
 }
 
 /* `properties`, `required` and `additionalProperties`, as members. */
-static void schema_fields(struct buf *out, const struct param *rows, size_t n)
+static void schema_fields(
+	struct buf *out, const struct param *rows, size_t n, enum audience audience)
 {
 	jout_key(out, "properties");
 	buf_addc(out, '{');
 	for (size_t i = 0; i < n; i++) {
-		if (rows[i].refused)
+		if (rows[i].refused || (audience == FOR_TOOLS && rows[i].is_for_streams))
 			continue;
 		jout_key(out, rows[i].name);
-		schema_param(out, &rows[i]);
-		method_each_word(
-			rows[i].aliases, schema_alias, &(struct alias) { out, rows[i].name });
+		schema_param(out, &rows[i], audience);
+		if (audience == FOR_HOSTS)
+			method_each_word(rows[i].aliases, schema_alias,
+				&(struct alias) { out, rows[i].name });
 	}
 	buf_addc(out, '}');
 	schema_required(out, rows, n);
 	jout_key_bool(out, "additionalProperties", false);
 }
 
-void method_write_schema(struct buf *out, const struct method *m)
+static void write_schema(struct buf *out, const struct method *m, enum audience audience)
 {
 	buf_adds(out, "{\"type\":\"object\"");
-	schema_fields(out, m->params, m->n_params);
+	schema_fields(out, m->params, m->n_params, audience);
 	buf_addc(out, '}');
+}
+
+void method_write_schema(struct buf *out, const struct method *m)
+{
+	write_schema(out, m, FOR_HOSTS);
 }
 
 /* -- results ---------------------------------------------------------------------------- */
 
 static const char *result_fields(struct buf *out, const char *p);
 
-/* `type`, `type[]` or `type?` after the colon; returns what follows it. */
+/* `type` or `type[]`, with `?` if it may be null, after the colon; returns what follows it. */
 static const char *result_type(struct buf *out, const char *p)
 {
 	size_t n = strcspn(p, " []{}?");
-	bool is_array = p[n] == '[', is_nullable = p[n] == '?';
+	const char *word = p;
+	bool is_array = p[n] == '[';
+	p += n + (is_array ? 2 : 0);
+	bool is_nullable = *p == '?';
+	buf_adds(out, is_nullable ? "{\"type\":[" : "{\"type\":");
+	jout_str(out, is_array ? "array" : word, is_array ? 5 : n);
+	buf_adds(out, is_nullable ? ",\"null\"]" : "");
 	if (is_array)
-		buf_addf(out, "{\"type\":\"array\",\"items\":{\"type\":\"%.*s\"}}", (int)n, p);
-	else
-		buf_addf(out,
-			is_nullable ? "{\"type\":[\"%.*s\",\"null\"]}" : "{\"type\":\"%.*s\"}",
-			(int)n, p);
-	return p + n + (is_array ? 2 : is_nullable);
+		buf_addf(out, ",\"items\":{\"type\":\"%.*s\"}", (int)n, word);
+	buf_addc(out, '}');
+	return p + is_nullable;
 }
 
 /* One member; returns what follows it. */
@@ -201,6 +216,8 @@ void method_write_result_schema(struct buf *out, const struct method *m)
 	result_fields(out, m->result);
 }
 
+/* -- the whole table -------------------------------------------------------------------- */
+
 static void discover_method(struct buf *out, const struct method *m)
 {
 	jout_sep(out);
@@ -226,5 +243,40 @@ void method_write_discover(struct buf *out)
 	buf_adds(out, "{\"methods\":[");
 	for (size_t i = 0; (m = method_at(i)) != NULL; i++)
 		discover_method(out, m);
+	buf_adds(out, "]}");
+}
+
+bool method_is_tool(const struct method *m)
+{
+	return !m->refused && m->result &&
+	       (m->cls == METHOD_CATALOG || m->cls == METHOD_PURE || m->cls == METHOD_STREAM);
+}
+
+static void write_tool(struct buf *out, const struct method *m)
+{
+	jout_sep(out);
+	buf_addc(out, '{');
+	jout_key_cstr(out, "name", m->name);
+	jout_key_cstr(out, "description", m->doc);
+	jout_key(out, "inputSchema");
+	write_schema(out, m, FOR_TOOLS);
+	jout_key(out, "outputSchema");
+	method_write_result_schema(out, m);
+	jout_key(out, "annotations");
+	buf_addc(out, '{');
+	/* Of those that concern the models, only the list takes no parameters. */
+	jout_key_bool(out, "readOnlyHint", m->cls != METHOD_CATALOG || m->n_params == 0);
+	jout_key_bool(out, "destructiveHint", false);
+	jout_key_bool(out, "openWorldHint", false);
+	buf_adds(out, "}}");
+}
+
+void method_write_tools(struct buf *out)
+{
+	const struct method *m;
+	buf_adds(out, "{\"tools\":[");
+	for (size_t i = 0; (m = method_at(i)) != NULL; i++)
+		if (method_is_tool(m))
+			write_tool(out, m);
 	buf_adds(out, "]}");
 }

@@ -76,6 +76,23 @@ static const struct param ACK[] = {
 		.doc = "The last token index the host has dealt with." },
 };
 
+static const struct param TOOLS_LIST[] = {
+	{ .name = "cursor",
+		.type = PARAM_STRING,
+		.nullable = true,
+		.doc = "Where an earlier page ended. The list has one page, so that there is "
+		       "none to give." },
+};
+
+static const struct param TOOLS_CALL[] = {
+	{ .name = "name", .type = PARAM_STRING, .required = true, .doc = "The tool." },
+	{ .name = "arguments",
+		.type = PARAM_OBJECT,
+		.nullable = true,
+		.doc = "The params of the method of that name. A `generate` answers once: "
+		       "`stream` is false here." },
+};
+
 const struct method METHODS_SESSION[] = {
 	{ .name = "initialize",
 		.cls = METHOD_LOCAL,
@@ -142,6 +159,24 @@ const struct method METHODS_SESSION[] = {
 		ROWS(CANCELLED),
 		.doc = "MCP's cancel: nothing more is sent for the request.",
 		.example = "{\"requestId\":7,\"reason\":\"user\"}" },
+	{ .name = "tools/list",
+		.cls = METHOD_LOCAL,
+		ROWS(TOOLS_LIST),
+		.doc = "MCP's list of tools: the methods that a model answers, and those that "
+		       "load one.",
+		.result = "tools[name:string description:string inputSchema:object "
+			  "outputSchema:object annotations:object]",
+		.example = "{}" },
+	{ .name = "tools/call",
+		.cls = METHOD_TOOL,
+		ROWS(TOOLS_CALL),
+		.doc = "MCP's way to call one of them: the method's result is "
+		       "`structuredContent`, its text (or itself as text) `content`; its error "
+		       "is told with `isError`, and as `_meta[\"tandem/error\"]`.",
+		.result = "content[type:string text:string] structuredContent:object "
+			  "isError:boolean",
+		.example = "{\"name\":\"tokenize\",\"arguments\":{\"model_id\":\"novel-7m\","
+			   "\"text\":\"It was a cold evening\"}}" },
 	{ .name = "stream.ack",
 		.cls = METHOD_LOCAL,
 		ROWS(ACK),

@@ -89,6 +89,7 @@ static void admit(struct stream *s)
 	}
 	s->seed = s->job->sampling.seed;
 	s->n_choices = s->job->n_choices;
+	s->most_tokens = s->job->max_tokens * (size_t)s->n_choices;
 	s->choices = xcalloc((size_t)s->n_choices, sizeof *s->choices);
 	s->tails = xcalloc((size_t)s->n_choices, sizeof *s->tails);
 	if (s->wire.stream && s->silent) {

@@ -62,7 +62,7 @@ static void on_tokens(void *arg, const struct job_token *t, size_t n)
 		flow_buffered(&s->w->flow, s->n_bytes - before);
 	else
 		s->n_bytes = 0; /* one result at the end: nothing waits for the reader */
-	if (s->wire.stream)
+	if (s->wire.stream || s->progress.token)
 		stream_post(s);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -256,14 +256,16 @@ static double stream_advance(struct stream *s, double now)
 	pthread_mutex_lock(&s->lock);
 	s->posted = false;
 	const bool ended = s->ended;
-	const size_t done = s->prompt_done, total = s->prompt_total;
+	const size_t n_read = s->prompt_done, n_written = s->wire.stream ? 0 : s->n_tokens;
+	const size_t n_whole = s->prompt_total + s->most_tokens;
 	if (s->wire.stream && s->opened && s->n_tokens && is_time(s, now, &due))
 		write_tokens(s);
 	hold(s, s->wire.stream && s->opened && s->n_tokens);
 	pthread_mutex_unlock(&s->lock);
-	if (total && s->reply)
-		progress_report(&s->progress, &s->w->out, (double)done / (double)total,
-			"reading the prompt", now);
+	if (s->reply && n_read + n_written > 0)
+		progress_report(&s->progress, &s->w->out,
+			(double)(n_read + n_written) / (double)n_whole,
+			n_written ? "writing" : "reading the prompt", now);
 	if (ended && (s->opened || !s->wire.stream))
 		stream_end(s);
 	return due;

@@ -46,7 +46,8 @@ struct stream {
 	double arrived;
 	uint64_t key, seed;
 	int n_choices;
-	bool opened; /* the handshake is out: chunks may follow */
+	size_t most_tokens; /* that all choices together may have */
+	bool opened;        /* the handshake is out: chunks may follow */
 	bool submitted;
 	bool cancelled, silent, error_wanted; /* enum cancel_how, once one came */
 	bool is_held;                         /* in worker.held */

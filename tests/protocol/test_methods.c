@@ -12,7 +12,7 @@ Test(methods, all_of_the_protocol_are_there)
 		"tokenize", "detokenize", "apply_chat_template", "generate", "check_draft", "embed",
 		"cancel", "batch_tokenize", "batch_check_draft", "batch_generate", "shutdown",
 		"rpc.discover", "$/cancelRequest", "notifications/cancelled", "exit", "stream.ack",
-		"initialized", "notifications/initialized" };
+		"initialized", "notifications/initialized", "tools/list", "tools/call" };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		const struct method *m = method_find(names[i]);
 		cr_assert_not_null(m, "%s", names[i]);
@@ -205,5 +205,42 @@ Test(methods, schemas_tell_types_bounds_and_aliases)
 	method_write_result_schema(&b, method_find("tokenize"));
 	schema_has(
 		buf_cstr(&b), "\"tokens\":{\"type\":\"array\",\"items\":{\"type\":\"integer\"}}");
+	buf_release(&b);
+}
+
+Test(methods, a_list_that_may_be_null_says_so_in_its_schema)
+{
+	struct buf b = BUF_INIT;
+	method_write_result_schema(&b, method_find("apply_chat_template"));
+	schema_has(buf_cstr(&b), "\"tokens\":{\"type\":[\"array\",\"null\"],\"items\":{\"type\":"
+				 "\"integer\"}},\"count\":");
+	buf_release(&b);
+}
+
+Test(methods, tools_are_the_methods_of_models_each_parameter_by_one_name)
+{
+	static const char *const tools[] = { "load_model", "unload_model", "list_models",
+		"tokenize", "detokenize", "apply_chat_template", "embed", "generate",
+		"check_draft" };
+	struct buf b = BUF_INIT;
+	size_t n = 0;
+	method_write_tools(&b);
+	cr_assert_eq(json_scan(b.data, b.n_bytes, &f), 0, "%s", f.text);
+	struct json_cursor c =
+		json_iterate(json_find((struct json_span) { b.data, b.n_bytes }, "tools"));
+	struct json_span tool;
+	for (; json_next_element(&c, &tool); n++) {
+		struct json_span input = json_find(tool, "inputSchema");
+		cr_assert(json_str_is(json_find(tool, "name"), tools[n]), "%zu", n);
+		cr_assert(json_str_is(json_find(input, "type"), "object"));
+		cr_assert(
+			json_str_is(json_find(json_find(tool, "outputSchema"), "type"), "object"));
+	}
+	cr_assert_eq(n, sizeof tools / sizeof tools[0]);
+	cr_assert_null(strstr(buf_cstr(&b), "$ref"));
+	cr_assert_null(strstr(buf_cstr(&b), "\"stream\""));
+	cr_assert_null(strstr(buf_cstr(&b), "\"stream_options\""));
+	cr_assert_not(method_is_tool(method_find("shutdown")));
+	cr_assert_not(method_is_tool(method_find("batch_tokenize")));
 	buf_release(&b);
 }
