@@ -156,6 +156,13 @@ PROMPTS ?= 200
 determinism: $B/bin/test_worker $B/bin/tandem $B/bin/tandem-worker ## the whole matrix: 200 prompts, each in every circumstance
 	DETERMINISM_PROMPTS=$(PROMPTS) $< --filter 'determinism/*'
 
+SOAK_SECONDS ?= 600
+soak: export XDG_CACHE_HOME := $(CURDIR)/$B/cache
+soak: $B/bin/tandem $B/bin/tandem-worker ## 4 workers, 64 clients, a fault a second, for SOAK_SECONDS (600)
+	@rm -f $(REPORT).*; rc=0; TANDEM=$B/bin/tandem TANDEM_WORKER=$B/bin/tandem-worker \
+		$(FIXED) python3 tests/soak/soak.py --seconds=$(SOAK_SECONDS) $(SOAKFLAGS) || rc=1; \
+	tests/reports.sh $(REPORT).* || rc=1; exit $$rc
+
 PACKAGES_NEON := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 neon = $(filter-out %/gemm.c %/test_gemm.c,$(call sources,kernels tests/kernels)) tests/emulated/run.c
 check-neon: ## the kernel tests for AArch64 under an emulator (installs both)

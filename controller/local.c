@@ -254,6 +254,11 @@ void local_call(struct controller *c, struct call *call)
 		registry_fail(c->registry, call, &f);
 		return;
 	}
+	local_again(c, call);
+}
+
+void local_again(struct controller *c, struct call *call)
+{
 	if (run(c, call))
 		return;
 	call->owner = CALL_HELD;

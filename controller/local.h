@@ -4,6 +4,8 @@
 #include "controller/controller.h"
 
 void local_call(struct controller *c, struct call *call);
+/* The same for one that was checked before: its worker ended over it. */
+void local_again(struct controller *c, struct call *call);
 /* Answer the runtime/info calls that waited for a worker to be up. */
 void local_workers_changed(struct controller *c);
 #endif

@@ -79,6 +79,18 @@ static void note_failure(struct model_op *op, struct worker *w, const struct pee
 		buf_add(&op->error, r->body.at, r->body.n);
 }
 
+/* What is for us alone: how many workers load it, and who hears of the progress. */
+static const char *const OUR_PARAMS[] = { "workers", "_meta", "workDoneToken", "progress", NULL };
+
+/* What a worker started again must repeat: from the first success on, since that worker may
+ * die before the others have answered. */
+static void remember_params(struct model *m, struct json_span params)
+{
+	buf_clear(&m->params);
+	splice_without(&m->params, params, OUR_PARAMS);
+	buf_addc(&m->params, '}');
+}
+
 static void note_result(struct model_op *op, struct worker *w, const struct peer_reply *r)
 {
 	struct model *m = op->model;
@@ -89,6 +101,8 @@ static void note_result(struct model_op *op, struct worker *w, const struct peer
 		m->wanted &= ~model_bit(w->index);
 		return;
 	}
+	if (op->n_ok == 1)
+		remember_params(m, op->call->params);
 	bool is_vision = false;
 	json_get_bool(json_find(r->body, "is_vision_model"), &is_vision);
 	strncpy(m->type, is_vision ? "vision" : "text", sizeof m->type - 1);
@@ -96,17 +110,6 @@ static void note_result(struct model_op *op, struct worker *w, const struct peer
 	m->has |= model_bit(w->index);
 	m->wanted |= model_bit(w->index);
 	m->is_failed = false;
-}
-
-/* What is for us alone: how many workers load it, and who hears of the progress. */
-static const char *const OUR_PARAMS[] = { "workers", "_meta", "workDoneToken", "progress", NULL };
-
-/* What a worker started again must repeat. */
-static void remember_params(struct model *m, struct json_span params)
-{
-	buf_clear(&m->params);
-	splice_without(&m->params, params, OUR_PARAMS);
-	buf_addc(&m->params, '}');
 }
 
 static void on_dropped(void *arg, const struct peer_reply *r)
@@ -150,10 +153,8 @@ static void on_part(void *arg, const struct peer_reply *r)
 	free(part);
 	if (--op->n_left > 0)
 		return;
-	if (op->kind == OP_LOAD && op->n_ok > 0) {
-		remember_params(op->model, op->call->params);
+	if (op->kind == OP_LOAD && op->n_ok > 0)
 		drop_stale(op);
-	}
 	finish_op(op);
 }
 

@@ -1,5 +1,6 @@
 /* models_list.c - list_models: what the workers see in their roots, and who has what. */
-#include "controller/controller.h"
+#include "controller/local.h"
+#include "controller/replay.h"
 #include "protocol/limits.h"
 #include "protocol/mem.h"
 #include <stdlib.h>
@@ -10,10 +11,11 @@ struct listing {
 	struct controller *c;
 	struct call *call;
 	int first; /* index of the worker asked first */
-	size_t n_left;
+	size_t n_left, n_told;
 	struct buf models; /* `[` and elements */
 	struct buf error;
-	bool is_truncated; /* some worker's walk through the roots was */
+	struct worker *lost; /* the last worker that ended over it */
+	bool is_truncated;   /* some worker's walk through the roots was */
 };
 
 struct share {
@@ -37,6 +39,7 @@ static void take_models(struct listing *l, struct json_span result, int worker)
 	struct json_cursor cursor = json_iterate(json_find(result, "models"));
 	struct json_span item;
 	bool is_truncated = false;
+	l->n_told++;
 	json_get_bool(json_find(result, "truncated"), &is_truncated);
 	l->is_truncated = l->is_truncated || is_truncated;
 	while (json_next_element(&cursor, &item)) {
@@ -47,23 +50,33 @@ static void take_models(struct listing *l, struct json_span result, int worker)
 	}
 }
 
-static void finish(struct listing *l)
+static void answer(struct listing *l)
 {
 	struct buf out = BUF_INIT;
-	if (l->error.n_bytes) {
+	buf_adds(&out, "{\"models\":");
+	buf_add(&out, l->models.data, l->models.n_bytes);
+	buf_addc(&out, ']');
+	if (l->is_truncated)
+		jout_key_bool(&out, "truncated", true);
+	buf_addc(&out, '}');
+	registry_finish(l->c->registry, l->call, ANSWER_RESULT,
+		(struct json_span) { out.data, out.n_bytes });
+	buf_release(&out);
+}
+
+/* Without the share of a worker that ended the list may lack what only it had, so that the
+ * whole is asked again. */
+static void finish(struct listing *l)
+{
+	if (l->n_told)
+		l->call->deaths = 0; /* it kills nobody: others answered it */
+	if (l->lost && !l->error.n_bytes && replay_local(l->lost, l->call, &l->error))
+		local_again(l->c, l->call);
+	else if (l->error.n_bytes)
 		registry_finish(l->c->registry, l->call, ANSWER_ERROR,
 			(struct json_span) { l->error.data, l->error.n_bytes });
-	} else {
-		buf_adds(&out, "{\"models\":");
-		buf_add(&out, l->models.data, l->models.n_bytes);
-		buf_addc(&out, ']');
-		if (l->is_truncated)
-			jout_key_bool(&out, "truncated", true);
-		buf_addc(&out, '}');
-		registry_finish(l->c->registry, l->call, ANSWER_RESULT,
-			(struct json_span) { out.data, out.n_bytes });
-	}
-	buf_release(&out);
+	else
+		answer(l);
 	buf_release(&l->models);
 	buf_release(&l->error);
 	free(l);
@@ -77,9 +90,8 @@ static void on_share(void *arg, const struct peer_reply *r)
 	free(share);
 	if (r->outcome == PEER_RESULT)
 		take_models(l, r->body, worker);
-	else if (r->outcome == PEER_LOST && !l->error.n_bytes)
-		worker_write_crash(fleet_worker(&l->c->fleet, worker),
-			&(struct crash_note) { .phase = "running", .tokens = -1 }, &l->error);
+	else if (r->outcome == PEER_LOST)
+		l->lost = fleet_worker(&l->c->fleet, worker);
 	else if (!l->error.n_bytes)
 		buf_add(&l->error, r->body.at, r->body.n);
 	if (--l->n_left == 0)

@@ -90,6 +90,20 @@ bool replay_call(struct worker *w, struct call *call, struct buf *error)
 	return false;
 }
 
+bool replay_local(struct worker *w, struct call *call, struct buf *error)
+{
+	struct controller *c = w->c;
+	struct crash_note note = { .phase = "running", .tokens = -1 };
+	struct retry_case lost = {
+		.is_possible = c->phase <= PHASE_DRAINING && fleet_may_serve(&c->fleet),
+		.deaths = ++call->deaths,
+	};
+	enum retry_verdict v = judge(c, &lost);
+	if (v != RETRY_AGAIN)
+		write_error(w, &note, v, error);
+	return v == RETRY_AGAIN;
+}
+
 /* -- streams ---------------------------------------------------------------------------- */
 
 void replay_note_handshake(struct stream *s, struct json_span result)

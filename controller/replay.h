@@ -11,6 +11,9 @@
  * still the caller's, and *error holds what to answer. */
 bool replay_call(struct worker *w, struct call *call, struct buf *error);
 
+/* The same for a call that needs no model and is not queued: the caller asks again. */
+bool replay_local(struct worker *w, struct call *call, struct buf *error);
+
 /* The streams w had, its calls apart: each is continued, or ends. */
 void replay_streams(struct worker *w);
 /* The same for those whose end was asked for already: they end so. */

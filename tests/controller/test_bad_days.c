@@ -54,6 +54,45 @@ Test(bad_days, a_worker_that_keeps_crashing_is_given_up_and_its_model_is_failed)
 	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"state\":\"failed\"");
 }
 
+static bool first_has_it(struct rig *rig)
+{
+	const struct model *m = models_find(&rig->c->models, "m");
+	return m && model_is_at(m, 0);
+}
+
+static bool first_is_back(struct rig *rig)
+{
+	return rig->c->fleet.workers[0].sup.restarts == 1 &&
+	       worker_is_ready(&rig->c->fleet.workers[0]);
+}
+
+Test(bad_days, a_worker_that_died_while_others_still_load_gets_the_model_back)
+{
+	rig_open(&r, ARGS("--workers=2"));
+	rig_until(&r, all_ready);
+	kill(r.c->fleet.workers[1].pid, SIGSTOP);
+	rig_send(&r, CALL("1", "load_model", "{\"model_id\":\"m\"}"));
+	rig_until(&r, first_has_it);
+	kill(r.c->fleet.workers[0].pid, SIGKILL);
+	rig_until(&r, first_is_back);
+	cr_assert(first_has_it(&r));
+	kill(r.c->fleet.workers[1].pid, SIGCONT);
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"replicas\":2");
+}
+
+Test(bad_days, a_list_whose_worker_died_is_asked_for_again)
+{
+	rig_open(&r, ARGS("--workers=2"));
+	rig_load(&r);
+	kill(r.c->fleet.workers[0].pid, SIGSTOP);
+	rig_send(&r, CALL("1", "list_models", "{}"));
+	rig_send(&r, CALL("2", "ping", "{}"));
+	rig_await(&r, "\"id\":2,");
+	kill(r.c->fleet.workers[0].pid, SIGKILL);
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "on-disk");
+	cr_assert_eq(r.c->metrics.counts[METRICS_RETRIES], 1);
+}
+
 Test(bad_days, a_worker_that_cannot_start_is_told_to_the_caller)
 {
 	rig_open(&r, ARGS("--workers=2", "--", "--exit=64"));

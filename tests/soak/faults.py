@@ -1,0 +1,95 @@
+"""One fault a second, from a seed: kill -9, kill -STOP, a stall, garbage in a worker's pipe."""
+import os
+import signal
+import time
+
+
+def children(pid):
+    """{pid: state letter} of its child processes, zombies included."""
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", encoding="utf-8") as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == pid:
+            found[int(name)] = fields[0]
+    return found
+
+
+class Faults:
+    def __init__(self, controller, rng, pipes):
+        """pipes: a file in which each worker's wrapper notes `pid pipe:[inode]` of its stdout."""
+        self.controller, self.rng, self.pipes = controller, rng, pipes
+        self.counts, self.stalled = {}, []  # (when to go on, pid)
+        self.kinds = [self.kill, self.kill, self.stop, self.stall, self.stall, self.noise, self.noise, self.torn]
+
+    def strike(self):
+        """One fault on one worker, if one is there."""
+        alive = [pid for pid, state in children(self.controller).items() if state not in "ZT"]
+        if not alive:
+            return "nobody left"
+        kind, pid = self.rng.choice(self.kinds), self.rng.choice(sorted(alive))
+        try:
+            kind(pid)
+        except (ProcessLookupError, FileNotFoundError, BrokenPipeError):
+            return "too late"
+        self.counts[kind.__name__] = self.counts.get(kind.__name__, 0) + 1
+        return f"{kind.__name__} {pid}"
+
+    def resume(self, all_of_them=False):
+        now = time.monotonic()
+        for when, pid in [s for s in self.stalled if all_of_them or s[0] <= now]:
+            self.stalled.remove((when, pid))
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:
+                pass
+
+    def kill(self, pid):
+        os.kill(pid, signal.SIGKILL)
+
+    def stop(self, pid):
+        """For good: only the heartbeat can tell."""
+        os.kill(pid, signal.SIGSTOP)
+
+    def stall(self, pid):
+        os.kill(pid, signal.SIGSTOP)
+        self.stalled.append((time.monotonic() + self.rng.uniform(0.05, 0.6), pid))
+
+    def noise(self, pid):
+        """Lines that are no messages, messages that nobody asked for, a piece without a line end."""
+        self.inject(pid, self.rng.choice([
+            self.rng.randbytes(self.rng.randint(1, 4000)).replace(b"\n", b" ") + b"\n",
+            b"printf without a line end ",
+            b'\x00\xff\xfe{"a":[[[[',
+            b'{"jsonrpc":"2.0","id":987654321,"result":{}}\n',
+            b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}\n',
+            b'{"jsonrpc":"2.0","id":"1","result":7}\n{"jsonrpc":"2.0","id":1.5,"result":{}}\n',
+            b'{"jsonrpc":"2.0","method":"stream.chunk","params":{"stream_id":"nobody","token":"x"}}\n',
+            b'{"jsonrpc":"2.0","method":"stream.event","params":[]}\n{"jsonrpc":"2.0","method":"stream.stats"}\n',
+            b'{"jsonrpc":"2.0","id":3,"method":"generate","params":{}}\n',
+            b"[]\n[[1]]\n{}\n\n\r\n" + b"[" * 3000 + b"\n",
+        ]))
+
+    def torn(self, pid):
+        """The beginning of a message, whose rest is lost: what it said nobody can know."""
+        self.inject(pid, b'{"jsonrpc":"2.0","id":5,"result":{"tok\n')
+
+    def inject(self, pid, data):
+        """Write into the pipe that is the worker's stdout, through the controller's end of it."""
+        with open(self.pipes, encoding="utf-8") as f:
+            names = dict(line.split() for line in f)
+        for fd in os.listdir(f"/proc/{self.controller}/fd"):
+            path = f"/proc/{self.controller}/fd/{fd}"
+            if os.readlink(path) == names.get(str(pid)):
+                end = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+                try:
+                    os.write(end, data)
+                except BlockingIOError:
+                    pass
+                finally:
+                    os.close(end)
+                return
+        raise ProcessLookupError
