@@ -6,6 +6,7 @@
 #define LIMIT_PATH         4096       /* characters of local_path */
 #define LIMIT_TEXT         (64 << 20) /* bytes of one text or prompt; the frame is the real bound */
 #define LIMIT_MAX_TOKENS   4096       /* of one generate, as the reference */
+#define LIMIT_ACK_WINDOW   1024       /* tokens */
 #define LIMIT_STOPS        10         /* stop_sequences, as the reference */
 #define LIMIT_STOP_CHARS   100        /* characters of one stop sequence, as the reference */
 #define LIMIT_STOP_IDS     100

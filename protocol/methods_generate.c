@@ -77,6 +77,8 @@ static const struct param STREAM_OPTIONS[] = {
 	INT_ROW("max_delay_ms", 0, 60000, NULL,
 		"Longest time a token waits to go out with others."),
 	INT_ROW("interval_tokens", 1, LIMIT_MAX_TOKENS, NULL, "Tokens that go out together."),
+	INT_ROW("ack_window", 1, LIMIT_ACK_WINDOW, NULL,
+		"Tokens sent beyond the last stream.ack at most; then the stream waits for one."),
 	BOOL_ROW("include_usage", "true", "Put `usage` into stream.stats."),
 	BOOL_ROW("cumulative_text", "false", "Add the whole text so far to each chunk."),
 };

@@ -180,8 +180,10 @@ const struct method METHODS_SESSION[] = {
 	{ .name = "stream.ack",
 		.cls = METHOD_LOCAL,
 		ROWS(ACK),
-		.doc = "Tell how far a stream was read. Optional: in this version the "
-		       "host's reading of the pipe is what counts, and nothing follows from it.",
+		.doc = "Tell how far a stream was read. Optional: without it the host's reading of "
+		       "the pipe is what counts. A stream that was acknowledged once, or asked for "
+		       "with stream_options.ack_window, runs no further ahead of the last "
+		       "acknowledgement than that window (256 tokens).",
 		.example = "{\"stream_id\":\"s1\",\"index\":41}" },
 	{ .name = "initialized",
 		.cls = METHOD_LOCAL,

@@ -217,6 +217,7 @@ static void draft_end(struct letter *l)
 		v->w->telemetry.accepted_tokens += v->result.accepted;
 		write_result(&out, v);
 		break;
+	case FINISH_SLOW_CONSUMER: /* only of streams */
 	case FINISH_CANCELLED: fault_set(&f, ERR_CANCELLED, "the request was cancelled"); break;
 	case FINISH_TIMEOUT:
 		fault_set(&f, ERR_TIMEOUT, "the draft was not checked within timeout_ms");

@@ -227,6 +227,7 @@ static void on_done(void *arg, int choice, const struct job_result *r, const cha
 	switch (r->finish) {
 	case FINISH_STOP:
 	case FINISH_LENGTH: keep_vector(e, (size_t)(t - e->texts), r->embedding, &f); break;
+	case FINISH_SLOW_CONSUMER: /* only of streams */
 	case FINISH_CANCELLED: fault_set(&f, ERR_CANCELLED, "the request was cancelled"); break;
 	case FINISH_TIMEOUT:
 		fault_set(&f, ERR_TIMEOUT, "the texts were not computed within timeout_ms");

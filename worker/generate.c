@@ -90,6 +90,8 @@ static void admit(struct stream *s)
 	s->seed = s->job->sampling.seed;
 	s->n_choices = s->job->n_choices;
 	s->most_tokens = s->job->max_tokens * (size_t)s->n_choices;
+	/* What an earlier run delivered its reader was not asked about here. */
+	s->credit.n_sent = s->credit.n_acked = s->job->n_resumed;
 	s->choices = xcalloc((size_t)s->n_choices, sizeof *s->choices);
 	s->tails = xcalloc((size_t)s->n_choices, sizeof *s->tails);
 	if (s->wire.stream && s->silent) {
@@ -138,6 +140,11 @@ static void on_cancel(struct call *c, enum cancel_how how)
 	log_trace("cancel", "%s", s->call.stream_id);
 	if (s->submitted)
 		engine_cancel(s->w->engine, s->key);
+	/* It may be over, and wait only for its reader. */
+	pthread_mutex_lock(&s->lock);
+	if (s->ended)
+		stream_post(s);
+	pthread_mutex_unlock(&s->lock);
 }
 
 /* A version 4 UUID (RFC 9562), as the reference names its streams. */
@@ -211,6 +218,7 @@ void handle_generate(struct request *rq)
 	}
 	struct stream *s = stream_new(rq, model);
 	s->wire = wire;
+	s->credit.window = wire.ack_window ? wire.ack_window : rq->w->options.window;
 	if (!wire.stream)
 		progress_init(&s->progress, rq->params);
 	if (generate_request_is_long(rq)) {
@@ -219,4 +227,15 @@ void handle_generate(struct request *rq)
 	}
 	build(s);
 	admit(s);
+}
+
+void handle_stream_ack(struct request *rq)
+{
+	struct call *c = calls_find_stream(&rq->w->calls, params_str(rq->params, "stream_id"));
+	/* A stream that is over, or waits for its model still, needs none. */
+	const int64_t index = params_int(rq->params, "index", -1);
+	if (c && c->cancel == on_cancel)
+		stream_acked((struct stream *)c, index < 0 ? 0 : (size_t)index + 1);
+	reply_result(rq->reply, "{}", 2);
+	json_object_put(rq->params);
 }

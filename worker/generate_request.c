@@ -339,6 +339,7 @@ int generate_request_wire(struct json_object *params, struct wire_options *out, 
 	if (params_has(o, "max_delay_ms"))
 		out->max_delay = params_num(o, "max_delay_ms", 0) / 1e3;
 	out->interval = (size_t)params_int(o, "interval_tokens", 0);
+	out->ack_window = (size_t)params_int(o, "ack_window", 0);
 	out->include_usage = params_bool(o, "include_usage", true);
 	out->cumulative_text = params_bool(o, "cumulative_text", false);
 	if (out->cumulative_text && params_has(params, "resume_tokens"))

@@ -17,8 +17,9 @@ struct wire_options {
 	bool stream; /* chunks as they come, or one whole result */
 	bool logprobs;
 	int top_logprobs;
-	size_t interval;  /* tokens that travel together; 0 = not asked for */
-	double max_delay; /* seconds a token may wait for others; negative = not asked for */
+	size_t interval;   /* tokens that travel together; 0 = not asked for */
+	size_t ack_window; /* tokens that may be unacknowledged; 0 = not asked for */
+	double max_delay;  /* seconds a token may wait for others; negative = not asked for */
 	bool include_usage;
 	bool cumulative_text;
 };

@@ -117,8 +117,7 @@ static const struct {
 	{ "cancel", handle_cancel },
 	{ "$/cancelRequest", handle_cancel_request },
 	{ "notifications/cancelled", handle_cancelled },
-	{ "stream.ack", handle_nothing }, /* credit is the controller's; here output is bounded as a
-					     whole */
+	{ "stream.ack", handle_stream_ack },
 	{ "shutdown", handle_shutdown },
 	{ "exit", handle_exit },
 	{ "load_model", handle_load_model },

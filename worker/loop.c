@@ -97,7 +97,6 @@ static bool ending(struct loop *l, double now)
 	if (w->phase == PHASE_DRAINING && now >= w->drain_until && w->calls.n) {
 		log_info("cancelling %zu calls", w->calls.n);
 		w->phase = PHASE_CANCELLING;
-		flow_open(&w->flow);
 		calls_cancel_all(&w->calls, CANCEL_FINISH);
 	}
 	if (w->phase != PHASE_SERVING && !l->end_at)
@@ -167,7 +166,6 @@ bool loop_run(struct worker *w, const struct loop_io *io)
 		const double due = held < 0 || (parked >= 0 && parked < held) ? parked : held;
 		if (outbox_flush(&w->out) == ERR_IO)
 			break;
-		flow_drained(&w->flow, 0, outbox_unsent(&w->out));
 		if (ending(&l, now))
 			break;
 		wait_and_take(&l, timeout_ms(&l, now, due));

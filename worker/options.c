@@ -28,6 +28,11 @@ const char options_help[] =
 	"  --no-cache                 keep no packed weights, use none\n"
 	"  --max-frame N[K|M|G]       longest message read (default 64M)\n"
 	"  --drain-ms N               time to finish in at the end (default 1500)\n"
+	"  --ack-window N             tokens of a stream sent beyond its last stream.ack;\n"
+	"                             0 = as many as the pipe takes (default 0)\n"
+	"  --stall-ms N               a stream may stand still for so long because nobody reads\n"
+	"                             it; then it ends, slow_consumer; 0 = for ever\n"
+	"                             (default 300000)\n"
 	"  --sandbox=off|basic|strict basic: no sockets, no programs, no ptrace; strict: also\n"
 	"                             no files but below --models, none written (default basic)\n"
 	"  -v, --verbose              more on stderr; TRACE=all prints each request's way\n"
@@ -52,6 +57,8 @@ enum {
 	OPT_NO_CACHE,
 	OPT_MAX_FRAME,
 	OPT_DRAIN,
+	OPT_ACK_WINDOW,
+	OPT_STALL_MS,
 	OPT_SANDBOX,
 	OPT_HELP,
 	OPT_VERSION,
@@ -72,6 +79,8 @@ static const struct option table[] = {
 	{ "no-cache", no_argument, NULL, OPT_NO_CACHE },
 	{ "max-frame", required_argument, NULL, OPT_MAX_FRAME },
 	{ "drain-ms", required_argument, NULL, OPT_DRAIN },
+	{ "ack-window", required_argument, NULL, OPT_ACK_WINDOW },
+	{ "stall-ms", required_argument, NULL, OPT_STALL_MS },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -150,6 +159,10 @@ static bool take_number(struct worker_options *o, int opt, const char *arg)
 		o->chunk_tokens = (size_t)v;
 	else if (opt == OPT_DRAIN)
 		o->drain_ms = (int)v;
+	else if (opt == OPT_ACK_WINDOW)
+		o->window = (size_t)v;
+	else if (opt == OPT_STALL_MS)
+		o->stall_ms = (int)v;
 	else if (opt == OPT_CRASH)
 		o->dev_crash_after = v;
 	else
@@ -194,7 +207,8 @@ enum options_outcome options_parse(
 		.max_running = 64,
 		.max_frame = FRAME_IN_MAX,
 		.confinement = CONFINE_BASIC,
-		.drain_ms = 1500 };
+		.drain_ms = 1500,
+		.stall_ms = 300000 };
 	optind = 0; /* so that a second parse in one process (tests) starts anew */
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "v", table, NULL)) != -1) {

@@ -27,6 +27,8 @@ struct worker_options {
 	size_t cache_bytes;  /* of packed weights kept for later loads */
 	bool no_cache;
 	int drain_ms;
+	size_t window; /* tokens of a stream that may be unacknowledged; 0 = no matter */
+	int stall_ms;  /* a reader may stay behind for so long; 0 = for ever */
 	bool verbose;
 	enum confinement confinement;
 	bool confinement_is_asked; /* not the default: the worker runs so or not at all */

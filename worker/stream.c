@@ -22,6 +22,11 @@ void stream_post(struct stream *s)
 	s->posted = true;
 }
 
+static size_t token_bytes(const struct stream_token *t)
+{
+	return sizeof *t + t->n_text + (size_t)t->n_top * 64;
+}
+
 static void keep_token(struct stream *s, const struct job_token *t)
 {
 	if (s->n_tokens == s->cap_tokens) {
@@ -46,24 +51,20 @@ static void keep_token(struct stream *s, const struct job_token *t)
 		memcpy(s->tops + s->n_tops, p->top, (size_t)p->n_top * sizeof *s->tops);
 	s->n_tops += (size_t)p->n_top;
 	buf_add(&s->text, t->text, t->n_text);
-	s->n_bytes += sizeof *s->tokens + t->n_text + (size_t)p->n_top * 64;
+	s->n_bytes += token_bytes(&s->tokens[s->n_tokens - 1]);
 }
 
 static void on_tokens(void *arg, const struct job_token *t, size_t n)
 {
 	struct stream *s = arg;
 	pthread_mutex_lock(&s->lock);
-	const size_t before = s->n_bytes;
 	if (s->n_tokens == 0)
 		s->first_at = clock_now();
 	for (size_t i = 0; i < n; i++)
 		keep_token(s, &t[i]);
 	if (s->wire.stream)
-		flow_buffered(&s->w->flow, s->n_bytes - before);
-	else
-		s->n_bytes = 0; /* one result at the end: nothing waits for the reader */
-	if (s->wire.stream || s->progress.token)
-		stream_post(s);
+		if (s->wire.stream || s->progress.token)
+			stream_post(s);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -118,19 +119,37 @@ static void count_emitted(struct worker *w, size_t n)
 	abort();
 }
 
-/* All waiting tokens, in as few chunks as may be. The caller holds the lock. */
-static void write_tokens(struct stream *s)
+/* The first n waiting tokens were written: the rest moves up. */
+static void drop_tokens(struct stream *s, size_t n)
 {
-	const size_t n = s->n_tokens;
+	const size_t text_at = n < s->n_tokens ? s->tokens[n].text_at : s->text.n_bytes;
+	const size_t top_at = n < s->n_tokens ? s->tokens[n].top_at : s->n_tops;
+	s->n_tokens -= n;
+	s->n_tops -= top_at;
+	s->n_bytes = 0;
+	buf_consume(&s->text, text_at);
+	if (s->n_tops)
+		memmove(s->tops, s->tops + top_at, s->n_tops * sizeof *s->tops);
+	if (s->n_tokens)
+		memmove(s->tokens, s->tokens + n, s->n_tokens * sizeof *s->tokens);
+	for (size_t i = 0; i < s->n_tokens; i++) {
+		s->tokens[i].text_at -= text_at;
+		s->tokens[i].top_at -= top_at;
+		s->n_bytes += token_bytes(&s->tokens[i]);
+	}
+}
+
+/* The first n waiting tokens, in as few chunks as may be. The caller holds the lock. */
+static void write_tokens(struct stream *s, size_t n)
+{
 	for (size_t at = 0; at < n; at += CHUNK_TOKENS_MAX) {
 		const size_t n_chunk = n - at < CHUNK_TOKENS_MAX ? n - at : CHUNK_TOKENS_MAX;
 		stream_write_chunk(s, &s->chunk, at, n_chunk);
 		notify(s, "stream.chunk");
 	}
 	log_trace("stream", "%s: %zu tokens", s->call.stream_id, n);
-	flow_drained(&s->w->flow, s->n_bytes, outbox_unsent(&s->w->out));
-	s->n_tokens = s->n_tops = s->n_bytes = 0;
-	buf_clear(&s->text);
+	drop_tokens(s, n);
+	credit_sent(&s->credit, n);
 	count_emitted(s->w, n);
 }
 
@@ -139,10 +158,8 @@ static bool is_time(const struct stream *s, double now, double *due)
 {
 	const struct wire_options *o = &s->wire;
 	*due = -1;
-	if (s->ended)
+	if (s->ended || s->credit.stalled_at > 0 || s->n_bytes >= CREDIT_BYTES)
 		return true;
-	if (outbox_unsent(&s->w->out) > OUTBOX_BUSY)
-		return false;
 	if (o->interval == 0 && o->max_delay < 0)
 		return true;
 	if (o->interval > 0 && s->n_tokens >= o->interval)
@@ -151,6 +168,67 @@ static bool is_time(const struct stream *s, double now, double *due)
 		return false;
 	*due = s->first_at + o->max_delay - now;
 	return *due <= 0;
+}
+
+/* An end that somebody asked for, or that time did, waits for no reader. */
+static bool is_forced(const struct stream *s)
+{
+	if (!s->ended)
+		return false;
+	for (int i = 0; i < s->n_choices; i++) {
+		const enum finish f = s->choices[i].result.finish;
+		if (f != FINISH_STOP && f != FINISH_LENGTH)
+			return true;
+	}
+	return s->is_given_up || s->cancelled;
+}
+
+static void give_up(struct stream *s)
+{
+	log_info("stream %s: nobody reads it", s->call.stream_id);
+	s->is_given_up = true;
+	if (s->ended)
+		stream_post(s);
+	else
+		engine_cancel(s->w->engine, s->key);
+}
+
+/* What waits after a write, or for want of one: run on, park, or give up. */
+static double look_at_reader(struct stream *s, double now)
+{
+	const struct credit_view v = { .n_tokens = s->n_tokens,
+		.n_bytes = s->n_bytes,
+		.is_pipe_full = outbox_unsent(&s->w->out) > OUTBOX_BUSY,
+		.now = now,
+		.patience = s->w->options.stall_ms / 1e3 };
+	double due;
+	const enum credit_verdict verdict = credit_judge(&s->credit, &v, &due);
+	if (verdict == CREDIT_GIVEN_UP && !s->is_given_up)
+		give_up(s);
+	const bool parks = verdict == CREDIT_PARK;
+	if (parks != s->is_parked)
+		engine_hold(s->w->engine, s->key, parks);
+	s->is_parked = parks;
+	return s->is_given_up ? -1 : due;
+}
+
+/* Write what may leave now. Returns seconds until the next look, -1 = no need. The caller
+ * holds the lock. */
+static double write_some(struct stream *s, double now)
+{
+	double due = -1;
+	if (!s->wire.stream || !s->opened || s->n_tokens == 0)
+		return -1;
+	if (is_forced(s)) {
+		write_tokens(s, s->n_tokens);
+	} else if (is_time(s, now, &due)) {
+		const size_t left =
+			credit_left(&s->credit, outbox_unsent(&s->w->out) > OUTBOX_BUSY);
+		if (left)
+			write_tokens(s, left < s->n_tokens ? left : s->n_tokens);
+		due = look_at_reader(s, now);
+	}
+	return due;
 }
 
 static void hold(struct stream *s, bool yes)
@@ -237,9 +315,13 @@ static void end_streamed(struct stream *s)
 
 static void stream_end(struct stream *s)
 {
-	const struct job_result *r = &s->choices[0].result;
-	for (int i = 0; i < s->n_choices; i++)
-		telemetry_generation(&s->w->telemetry, &s->choices[i].result);
+	struct job_result *r = &s->choices[0].result;
+	for (int i = 0; i < s->n_choices; i++) {
+		struct job_result *each = &s->choices[i].result;
+		if (s->is_given_up && !s->cancelled && each->finish == FINISH_CANCELLED)
+			each->finish = FINISH_SLOW_CONSUMER;
+		telemetry_generation(&s->w->telemetry, each);
+	}
 	log_debug("stream %s: %s, %zu tokens in %.0f ms", s->call.stream_id, finish_name(r->finish),
 		r->completion_tokens, r->total_ms);
 	if (s->wire.stream)
@@ -249,18 +331,17 @@ static void stream_end(struct stream *s)
 	stream_over(s);
 }
 
-/* Write what it is time for; may free s. Returns is_time's due. */
+/* Write what it is time for; may free s. Returns seconds until the next look, -1. */
 static double stream_advance(struct stream *s, double now)
 {
-	double due = -1;
 	pthread_mutex_lock(&s->lock);
 	s->posted = false;
-	const bool ended = s->ended;
 	const size_t n_read = s->prompt_done, n_written = s->wire.stream ? 0 : s->n_tokens;
 	const size_t n_whole = s->prompt_total + s->most_tokens;
-	if (s->wire.stream && s->opened && s->n_tokens && is_time(s, now, &due))
-		write_tokens(s);
-	hold(s, s->wire.stream && s->opened && s->n_tokens);
+	const double due = write_some(s, now);
+	const bool waits = s->wire.stream && s->opened && s->n_tokens;
+	const bool ended = s->ended && !waits;
+	hold(s, waits);
 	pthread_mutex_unlock(&s->lock);
 	if (s->reply && n_read + n_written > 0)
 		progress_report(&s->progress, &s->w->out,
@@ -276,17 +357,27 @@ void stream_open_letter(struct letter *l)
 	stream_advance(HOLDER(l, struct stream, letter), clock_now());
 }
 
+void stream_acked(struct stream *s, size_t n)
+{
+	pthread_mutex_lock(&s->lock);
+	credit_acked(&s->credit, n);
+	if (s->n_tokens && s->opened)
+		stream_post(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
 double streams_tick(struct worker *w, double now)
 {
 	double soonest = -1;
 	struct stream *s, *next;
 	DL_FOREACH_SAFE (w->held, s, next) {
-		/* An end is left to its own letter, so that next stays what it is. */
-		double due = -1;
 		pthread_mutex_lock(&s->lock);
-		if (!s->ended && is_time(s, now, &due)) {
-			write_tokens(s);
+		const double due = write_some(s, now);
+		if (s->n_tokens == 0) {
 			hold(s, false);
+			/* The end is left to its own letter, so that next stays what it is. */
+			if (s->ended)
+				stream_post(s);
 		}
 		pthread_mutex_unlock(&s->lock);
 		if (due >= 0 && (soonest < 0 || due < soonest))

@@ -2,10 +2,12 @@
  *
  * The sink (compute thread) only collects tokens under the stream's lock and sends a letter;
  * the I/O thread writes them: handshake response, chunks, one stats, one event. Tokens that
- * came together, or that wait for the host to read, leave as one chunk. Nothing is written
- * before the handshake was. With stream:false everything is kept and becomes one result. */
+ * came together, or that wait for the host to read, leave as one chunk; a host that stays
+ * behind stops its own streams only (credit.h). Nothing is written before the handshake was.
+ * With stream:false everything is kept and becomes one result. */
 #ifndef WORKER_STREAM_H
 #define WORKER_STREAM_H
+#include "worker/credit.h"
 #include "worker/generate_request.h"
 #include "worker/progress.h"
 #include "worker/worker.h"
@@ -42,6 +44,7 @@ struct stream {
 	struct job *job;    /* until it is submitted */
 	struct fault fault; /* of building it */
 	struct wire_options wire;
+	struct credit credit;
 	struct progress progress;
 	double arrived;
 	uint64_t key, seed;
@@ -51,6 +54,8 @@ struct stream {
 	bool submitted;
 	bool cancelled, silent, error_wanted; /* enum cancel_how, once one came */
 	bool is_held;                         /* in worker.held */
+	bool is_parked;                       /* the engine was told to hold its job */
+	bool is_given_up;                     /* its reader stayed behind for too long */
 	struct stream *prev, *next;
 	struct buf chunk; /* scratch */
 
@@ -72,8 +77,10 @@ void stream_open_letter(struct letter *l); /* what s->letter does once the job i
 void stream_post(struct stream *s);        /* any thread, with s->lock held */
 /* Nothing follows for this stream: forget and free it, and tell who waited for that. */
 void stream_over(struct stream *s);
+/* The host has the first n tokens. */
+void stream_acked(struct stream *s, size_t n);
 
-/* Write what may be written now: time passed, or the outbox has room again. Returns seconds
- * until a held token is due, -1 = none. */
+/* Write what may be written now: time passed, or the outbox has room again; give up whom
+ * nobody reads. Returns seconds until the next of that is due, -1 = nothing is. */
 double streams_tick(struct worker *w, double now);
 #endif

@@ -4,14 +4,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Between steps: wait for a host that does not read, and --dev-stall-ms. */
-static void gate(void *arg)
+/* --dev-stall-ms, between steps. */
+static void stall(void *arg)
 {
-	struct worker *w = arg;
+	const struct worker *w = arg;
 	const int ms = w->options.dev_stall_ms;
-	if (ms > 0)
-		nanosleep(&(struct timespec) { ms / 1000, (long)(ms % 1000) * 1000000 }, NULL);
-	flow_wait(&w->flow);
+	nanosleep(&(struct timespec) { ms / 1000, (long)(ms % 1000) * 1000000 }, NULL);
 }
 
 static void *compute(void *arg)
@@ -28,7 +26,6 @@ int worker_start(struct worker *w, int out)
 	w->started = clock_now();
 	outbox_init(&w->out, out);
 	w->out.garbage = w->options.dev_garbage;
-	flow_init(&w->flow);
 	const bool may_write = w->options.confinement != CONFINE_STRICT;
 	char *cache = w->options.no_cache || !may_write ? NULL : artifact_store_default();
 	artifact_store_init(&w->cache, cache, w->options.cache_bytes);
@@ -39,7 +36,7 @@ int worker_start(struct worker *w, int out)
 		.kv_bytes = w->options.kv_bytes,
 		.max_running = w->options.max_running,
 		.chunk_rows = w->options.chunk_tokens,
-		.gate = gate,
+		.gate = w->options.dev_stall_ms > 0 ? stall : NULL,
 		.gate_arg = w });
 	if (!w->engine || workq_start(&w->loader, "loader", 1) != 0 ||
 		workq_start(&w->aux, "aux", w->options.threads) != 0 ||
@@ -51,7 +48,6 @@ int worker_start(struct worker *w, int out)
 
 void worker_stop(struct worker *w)
 {
-	flow_open(&w->flow);
 	engine_stop(w->engine, false);
 	pthread_join(w->compute, NULL);
 	workq_stop(&w->loader);
@@ -59,7 +55,6 @@ void worker_stop(struct worker *w)
 	engine_free(w->engine);
 	models_free(w->models);
 	catalog_free(w->catalog);
-	flow_release(&w->flow);
 	outbox_release(&w->out);
 	mailbox_release(&w->mail);
 	artifact_store_release(&w->cache);

@@ -1,13 +1,12 @@
 /* worker.h - the parts of one worker process, and a request on its way through them.
  *
  * One struct worker exists; main makes it, the I/O thread owns it. Other threads touch only
- * what says that it is thread-safe: catalog, engine, mailbox, workqs, flow. */
+ * what says that it is thread-safe: catalog, engine, mailbox, workqs. */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
 #include "worker/calls.h"
 #include "worker/catalog.h"
 #include "worker/engine/engine.h"
-#include "worker/flow.h"
 #include "worker/mailbox.h"
 #include "worker/model/artifact_store.h"
 #include "worker/options.h"
@@ -31,7 +30,6 @@ struct worker {
 	struct catalog *catalog;
 	struct engine *engine;
 	struct mailbox mail;
-	struct flow flow;
 	struct outbox out;
 	struct calls calls;
 	struct models *models;

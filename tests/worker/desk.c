@@ -57,7 +57,6 @@ static void turn(struct desk *d, int wait_ms)
 	streams_tick(&d->w, clock_now());
 	load_tick(&d->w, clock_now());
 	take_lines(d);
-	flow_drained(&d->w.flow, 0, 0);
 }
 
 void desk_say(struct desk *d, const char *fmt, ...)
@@ -136,7 +135,6 @@ bool desk_is(const char *line, const char *path, const char *json)
 
 void desk_free(struct desk *d)
 {
-	flow_open(&d->w.flow);
 	calls_cancel_all(&d->w.calls, CANCEL_FINISH);
 	while (d->w.calls.n || !load_is_idle(d->w.models))
 		turn(d, 1000);

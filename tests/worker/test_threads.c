@@ -1,5 +1,4 @@
 /* mailbox, workq and flow: where threads meet. */
-#include "worker/flow.h"
 #include "worker/mailbox.h"
 #include "worker/workq.h"
 #include <criterion/criterion.h>
@@ -115,38 +114,4 @@ Test(threads, chores_of_several_threads_run_side_by_side, .timeout = 30)
 	}
 	workq_stop(&q);
 	pthread_barrier_destroy(&all_here);
-}
-
-static struct flow f;
-
-static void *wait_for_room(void *arg)
-{
-	flow_wait(&f);
-	return arg;
-}
-
-Test(threads, the_computing_waits_above_the_high_mark_until_below_the_low_one)
-{
-	pthread_t t;
-	flow_init(&f);
-	flow_buffered(&f, FLOW_HIGH);
-	flow_wait(&f); /* at the mark, not above it */
-	flow_buffered(&f, 1);
-	pthread_create(&t, NULL, wait_for_room, NULL);
-	flow_drained(&f, FLOW_HIGH - FLOW_LOW, 0); /* still a byte above the low mark */
-	flow_drained(&f, 1, 0);
-	pthread_join(t, NULL);
-	flow_release(&f);
-}
-
-Test(threads, at_the_end_nobody_waits_for_a_host_that_does_not_read)
-{
-	pthread_t t;
-	flow_init(&f);
-	flow_drained(&f, 0, 10 * FLOW_HIGH);
-	pthread_create(&t, NULL, wait_for_room, NULL);
-	flow_open(&f);
-	pthread_join(t, NULL);
-	flow_wait(&f);
-	flow_release(&f);
 }

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <utlist.h>
 
+#define HELD_TICK_S 0.05 /* how often time limits are looked at while everyone is held */
+
 struct engine {
 	struct engine_options opt;
 	struct inbox inbox;
@@ -55,6 +57,11 @@ void engine_submit(struct engine *e, struct job *j)
 bool engine_cancel(struct engine *e, uint64_t key)
 {
 	return inbox_cancel(&e->inbox, key);
+}
+
+bool engine_hold(struct engine *e, uint64_t key, bool is_held)
+{
+	return inbox_hold(&e->inbox, key, is_held);
 }
 
 void engine_cancel_model(struct engine *e, const struct model_ref *m)
@@ -148,27 +155,33 @@ static void tick_all(struct engine *e)
 		lane_tick(l, now);
 }
 
-/* Models take turns, a step each. */
-static void step_next(struct engine *e)
+/* Models take turns, a step each. False if everyone is held or waits for those. */
+static bool step_next(struct engine *e)
 {
-	struct lane *l = e->lanes;
+	struct lane *l;
+	DL_FOREACH (e->lanes, l)
+		if (l->n_running)
+			break;
+	if (!l)
+		return false;
 	DL_DELETE(e->lanes, l);
 	DL_APPEND(e->lanes, l);
 	lane_step(l);
+	return true;
 }
 
 void engine_run(struct engine *e)
 {
+	bool steps = true;
 	while (e->lanes || !inbox_is_over(&e->inbox)) {
-		/* Waiting for the reader comes first: what was cancelled meanwhile does not
+		/* Before the looks at what was asked meanwhile: what was cancelled does not
 		 * get another step. */
-		if (e->lanes && e->opt.gate)
+		if (e->lanes && steps && e->opt.gate)
 			e->opt.gate(e->opt.gate_arg);
-		take_all(e, inbox_take(&e->inbox, !e->lanes));
+		take_all(e, inbox_take(&e->inbox, !e->lanes ? -1 : steps ? 0 : HELD_TICK_S));
 		tick_all(e);
 		clean(e);
-		if (e->lanes)
-			step_next(e);
+		steps = step_next(e);
 		clean(e);
 	}
 }

@@ -22,7 +22,14 @@ struct engine;
 enum job_kind { JOB_GENERATE, JOB_CHECK_DRAFT, JOB_EMBED };
 enum job_priority { PRIORITY_URGENT, PRIORITY_DEFAULT, PRIORITY_BACKGROUND };
 
-enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_TIMEOUT, FINISH_ERROR };
+enum finish {
+	FINISH_STOP,
+	FINISH_LENGTH,
+	FINISH_CANCELLED,
+	FINISH_TIMEOUT,
+	FINISH_SLOW_CONSUMER,
+	FINISH_ERROR
+};
 enum stop_detail { STOP_NONE, STOP_EOS, STOP_STRING, STOP_TOKEN };
 const char *finish_name(enum finish f);           /* "stop" … */
 const char *stop_detail_name(enum stop_detail d); /* "eos" …; NULL for STOP_NONE */
@@ -128,8 +135,7 @@ struct engine_options {
 	size_t kv_bytes;    /* per model */
 	size_t max_running; /* sequences decoding together, per model */
 	size_t chunk_rows; /* prompt tokens of one step; 0 = ENGINE_CHUNK_ROWS, which is the most */
-	/* Called by engine_run before every step, holding no lock; it may wait (output that the
-	 * host does not read is waited for here, never in a sink). May be NULL. */
+	/* Called by engine_run before every step, holding no lock; it may wait. May be NULL. */
 	void (*gate)(void *arg);
 	void *gate_arg;
 };
@@ -140,6 +146,10 @@ void engine_free(struct engine *e); /* after engine_run returned */
  * FINISH_CANCELLED before the end of the step in flight. */
 void engine_submit(struct engine *e, struct job *j);
 bool engine_cancel(struct engine *e, uint64_t key);
+/* A held job computes nothing and takes no place among those that run, but keeps its KV;
+ * let go it continues where it was, with the same bits. Its time limits go on, all but
+ * idle_timeout. False if the job is not known or over. */
+bool engine_hold(struct engine *e, uint64_t key, bool is_held);
 /* End every job of this model (FINISH_CANCELLED), or NULL for all. */
 void engine_cancel_model(struct engine *e, const struct model_ref *m);
 size_t engine_active(struct engine *e); /* jobs not over yet */

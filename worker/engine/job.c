@@ -12,6 +12,7 @@ const char *finish_name(enum finish f)
 	case FINISH_LENGTH: return "length";
 	case FINISH_CANCELLED: return "cancelled";
 	case FINISH_TIMEOUT: return "timeout";
+	case FINISH_SLOW_CONSUMER: return "slow_consumer";
 	case FINISH_ERROR: return "error";
 	}
 	return "error";

@@ -221,9 +221,10 @@ static bool is_idle_too_long(const struct task *t, double now)
 static void end_if_due(struct task *t, double now)
 {
 	bool late = t->job->deadline > 0 && now >= t->job->deadline;
+	bool is_watched = t->job->idle_timeout > 0 && !atomic_load(&t->held);
 	if (atomic_load(&t->cancelled))
 		task_end_all(t, &(struct ending) { .finish = FINISH_CANCELLED });
-	else if (late || (t->job->idle_timeout > 0 && is_idle_too_long(t, now)))
+	else if (late || (is_watched && is_idle_too_long(t, now)))
 		task_end_all(t, &(struct ending) { .finish = FINISH_TIMEOUT });
 }
 
@@ -231,6 +232,8 @@ void lane_tick(struct lane *l, double now)
 {
 	struct task *t, *next;
 	DL_FOREACH (l->active, t)
+		end_if_due(t, now);
+	DL_FOREACH (l->held, t)
 		end_if_due(t, now);
 	DL_FOREACH_SAFE (l->waiting, t, next) {
 		end_if_due(t, now);
@@ -240,8 +243,16 @@ void lane_tick(struct lane *l, double now)
 		DL_APPEND(l->dead, t);
 	}
 	lane_settle(l);
+	hold_tick(l, now);
 	admit_who_fits(l, now);
 	lane_settle(l);
+}
+
+static void bury(struct lane *l, struct task **from, struct task *t)
+{
+	l->promised.blocks -= t->blocks;
+	DL_DELETE(*from, t);
+	DL_APPEND(l->dead, t);
 }
 
 void lane_settle(struct lane *l)
@@ -255,14 +266,15 @@ void lane_settle(struct lane *l)
 	DL_FOREACH_SAFE (l->active, t, next) {
 		if (t->n_open > 0)
 			continue;
-		l->promised.blocks -= t->blocks;
 		l->promised.slots -= (size_t)task_choices(t);
-		DL_DELETE(l->active, t);
-		DL_APPEND(l->dead, t);
+		bury(l, &l->active, t);
 	}
+	DL_FOREACH_SAFE (l->held, t, next)
+		if (t->n_open == 0)
+			bury(l, &l->held, t);
 }
 
 bool lane_has_work(const struct lane *l)
 {
-	return l->active || l->waiting;
+	return l->active || l->held || l->waiting;
 }

@@ -24,7 +24,8 @@ struct lane {
 	struct sched_budget budget;
 	struct task *waiting; /* in line, by rank (utlist) */
 	struct task *active;  /* admitted */
-	struct task *dead;    /* over; the engine frees them */
+	struct task *held; /* admitted, but out of `running` while its reader is behind: hold.c */
+	struct task *dead; /* over; the engine frees them */
 	struct sequence **running;
 	size_t n_running, cap_running;
 	/* scratch of a step, sized once: no step allocates */
@@ -58,4 +59,7 @@ bool lane_has_work(const struct lane *l);
 void lane_settle(struct lane *l);
 /* A new sequence takes part in the coming steps. */
 void lane_run(struct lane *l, struct sequence *s);
+
+/* Between steps: who is held leaves, who was let go comes back as places allow. */
+void hold_tick(struct lane *l, double now);
 #endif

@@ -61,9 +61,10 @@ enum sched_verdict sched_admit(const struct sched_demand *job, const struct sche
 {
 	if (job->blocks > capacity->blocks)
 		return SCHED_NEVER;
-	if (promised->slots == 0)
-		return SCHED_NOW;
-	if (job->slots > capacity->slots || promised->slots > capacity->slots - job->slots)
-		return SCHED_LATER;
-	return promised->blocks <= capacity->blocks - job->blocks ? SCHED_NOW : SCHED_LATER;
+	/* No slot taken does not mean no block: a held job keeps its own. */
+	bool has_slots =
+		promised->slots == 0 ||
+		(job->slots <= capacity->slots && promised->slots <= capacity->slots - job->slots);
+	bool has_blocks = promised->blocks <= capacity->blocks - job->blocks;
+	return has_slots && has_blocks ? SCHED_NOW : SCHED_LATER;
 }

@@ -13,6 +13,7 @@ struct task *task_new(struct job *j, struct inbox *inbox)
 	t->inbox = inbox;
 	t->n_open = task_choices(t);
 	atomic_init(&t->cancelled, false);
+	atomic_init(&t->held, false);
 	return t;
 }
 

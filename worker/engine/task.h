@@ -1,7 +1,7 @@
 /* task.h - a job inside the engine: which of its choices run, and how they end.
  *
- * Everything here belongs to the compute thread but `cancelled` and `refused`, by which
- * other threads reach it (inbox.h). Each choice ends exactly once, by task_end. */
+ * Everything here belongs to the compute thread but `cancelled`, `held` and `refused`,
+ * by which other threads reach it (inbox.h). Each choice ends exactly once, by task_end. */
 #ifndef WORKER_ENGINE_TASK_H
 #define WORKER_ENGINE_TASK_H
 #include "worker/engine/engine.h"
@@ -22,6 +22,7 @@ struct task {
 	int n_open;               /* choices not ended */
 	struct task *prev, *next; /* of the one list it is in */
 	atomic_bool cancelled;    /* set by any thread */
+	atomic_bool held;         /* its reader does not keep up; set by any thread */
 	bool refused;      /* submitted after the end; set before the compute thread sees it */
 	UT_hash_handle hh; /* inbox table, under its lock */
 };
