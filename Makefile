@@ -38,7 +38,7 @@ LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL
 LIBS_CONTROLLER := -levent -lxxhash $(LIBS_PROTOCOL)
 
 .PHONY: all demo test check check-neon e2e determinism bench bench-kernels bench-attention bench-compare bench-limits docs lint format fuzz install clean help \
-	setup setup-ci
+	setup setup-ci setup-clients
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -49,6 +49,7 @@ all: build/tandem build/tandem-worker
 PACKAGES_BUILD := gcc libc6-dev libjson-c-dev libevent-dev libopenblas-pthread-dev \
 	libpcre2-dev libutf8proc-dev uthash-dev libxxhash-dev
 PACKAGES_TEST  := libcriterion-dev
+PACKAGES_CLIENTS := python3-pylsp-jsonrpc neovim
 PACKAGES_CI    := clang clang-format clang-tidy libclang-rt-14-dev
 SUDO           := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -68,12 +69,23 @@ setup: ## install what building and testing need (Debian packages)
 setup-ci: ## … and what lint, clang and fuzzing need
 	$(call install,$(PACKAGES_BUILD) $(PACKAGES_TEST) $(PACKAGES_CI),python3:python3 node:nodejs)
 
+# Other people's clients, which tests/e2e/test_clients.py drives. Without them it skips those tests
+# and says so; so a machine that cannot install them still passes the rest.
+CLIENTS := build/clients/node_modules/.package-lock.json
+setup-clients: ## … and the JSON-RPC and MCP clients that the tests drive
+	-$(call install,$(PACKAGES_CLIENTS),node:nodejs npm:npm)
+	-@$(MAKE) -s --no-print-directory $(CLIENTS)
+$(CLIENTS): tests/clients/package.json tests/clients/package-lock.json
+	@mkdir -p build/clients && cp $^ build/clients
+	@echo "installing: npm clients into build/clients" >&2
+	@npm ci --prefix build/clients --ignore-scripts --no-audit --no-fund --loglevel=error >&2 && touch $@
+
 # A fresh make: the paths of what was just installed are looked up when make starts.
 demo: setup ## install, build, load the bundled model, watch it write
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	build/tandem run -m models/novel-7m -p "It was a cold evening in November when" -n 120 --seed 1
 
-test: setup ## install, build, and pass every test
+test: setup setup-clients ## install, build, and pass every test
 	@$(MAKE) --no-print-directory -j$$(nproc) all check
 
 # -- binaries ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -149,6 +150,16 @@ void host_write(struct host *h, const char *text, size_t n)
 	frame_write(sink_buf(&h->out), h->reader.framing, text, n);
 	sink_kick(&h->out);
 	watch_level(h);
+}
+
+void host_limit_bursts(struct host *h)
+{
+	/* What a pipe or socket can hold is all that one read can find. A socket counts each
+	 * piece's own bookkeeping too, and the kernel doubles what it is told. */
+	const int n_bytes = HOST_BURST_BYTES / 2;
+	if (fcntl(h->out_fd, F_SETPIPE_SZ, HOST_BURST_BYTES) < 0 &&
+		setsockopt(h->out_fd, SOL_SOCKET, SO_SNDBUF, &n_bytes, sizeof n_bytes) < 0)
+		log_debug("stdout is neither pipe nor socket: bursts have no limit");
 }
 
 size_t host_queued(const struct host *h)

@@ -35,6 +35,10 @@ struct host *host_open(struct event_base *base, const struct host_io *io,
 void host_close(struct host *h); /* restores the descriptors' flags; does not close them */
 
 void host_write(struct host *h, const char *text, size_t n); /* one message */
+/* From here on no read of the host's finds more than HOST_BURST_BYTES. Hosts of the reference
+ * give up on whoever fills their buffer of twice that, with whole messages even. */
+void host_limit_bursts(struct host *h);
+#define HOST_BURST_BYTES 32768
 size_t host_queued(const struct host *h);
 void host_stop_reading(struct host *h);
 #endif

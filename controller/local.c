@@ -159,6 +159,9 @@ static void answer_info(struct controller *c, struct call *call)
 		"capabilities", "name", NULL };
 	struct buf out = BUF_INIT;
 	struct view_memory memory = view_read_memory(getpid());
+	/* So the reference's hosts ask whether we are ready. */
+	if (json_str_is(call->id, "readiness-probe"))
+		host_limit_bursts(c->host);
 	splice_without(&out, worker_info(c), ours);
 	jout_key_cstr(&out, "name", "tandem");
 	jout_key_cstr(&out, "version", TANDEM_VERSION);

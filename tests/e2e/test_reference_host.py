@@ -1,4 +1,8 @@
 """A host written for the reference system spawns tandem in its worker's place."""
+import fcntl
+import os
+import socket
+import subprocess
 import unittest
 
 from host import NOVEL, Host, TANDEM, WORKER, tandem
@@ -69,6 +73,86 @@ class ReferenceHost(unittest.TestCase):
             last = self.host.call("runtime/state")
         self.assertEqual(last["restart_count"], first["restart_count"])
         self.host.close()
+
+
+class Bursts(unittest.TestCase):
+    """That host closes the pipe on 64 KiB of unread bytes, whole messages included."""
+    PROBE = b'{"jsonrpc":"2.0","id":"readiness-probe","method":"runtime/info"}\n'
+    CALLS = b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"ping"}\n' % i for i in range(4000))
+
+    def read_as_that_host(self, read):
+        """All answers to CALLS, under its rule for what a read may bring."""
+        pending, n_answers = b"", 0
+        while n_answers < 4000:
+            pending += read(65536)
+            self.assertLessEqual(len(pending), 65536)
+            *lines, pending = pending.split(b"\n")
+            n_answers += len(lines)
+
+    def spawn(self, stdout):
+        child = subprocess.Popen([TANDEM, "runtime.py", "--worker", WORKER], stdin=subprocess.PIPE, stdout=stdout,
+                                 stderr=subprocess.DEVNULL)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        self.addCleanup(child.stdin.close)
+        child.stdin.write(self.PROBE)
+        child.stdin.flush()
+        return child
+
+    def test_a_pipe_never_holds_more_than_it_takes(self):
+        ours, theirs = os.pipe()
+        with open(ours, "rb", buffering=0) as out, open(theirs, "wb", buffering=0):
+            child = self.spawn(theirs)
+            self.assertIn(b'"readiness-probe"', out.read(65536))
+            self.assertEqual(fcntl.fcntl(out, fcntl.F_GETPIPE_SZ), 32768)
+            child.stdin.write(self.CALLS)
+            child.stdin.flush()
+            self.read_as_that_host(out.read)
+
+    def test_nor_does_a_socket_which_is_what_node_gives_its_children(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            child = self.spawn(theirs)
+            self.assertIn(b'"readiness-probe"', ours.recv(65536))
+            self.assertEqual(theirs.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF), 32768)
+            child.stdin.write(self.CALLS)
+            child.stdin.flush()
+            self.read_as_that_host(ours.recv)
+
+    def test_other_hosts_keep_the_pipe_they_gave(self):
+        with tandem() as host:
+            before = fcntl.fcntl(host.process.stdout, fcntl.F_GETPIPE_SZ)
+            host.call("runtime/info")
+            self.assertEqual(fcntl.fcntl(host.process.stdout, fcntl.F_GETPIPE_SZ), before)
+
+
+class WhatItsValidatorsRefuse(unittest.TestCase):
+    def test_batches_answer_item_for_item_and_errors_carry_their_id(self):
+        with tandem() as host:
+            host.load()
+            for method, good, bad in (
+                    ("batch_tokenize", {"model_id": "m", "text": "a"}, {"model_id": "absent", "text": "a"}),
+                    ("batch_check_draft", {"primary_id": "m", "draft_id": "m"}, {"primary_id": "m"}),
+                    ("batch_generate", {"model_id": "m", "prompt": "a", "max_tokens": 1, "stream_id": "b"},
+                     {"model_id": "m", "prompt": "a", "stream_id": ""})):
+                results = host.call(method, requests=[bad, good])["results"]
+                self.assertEqual([r["success"] for r in results], [False, True], method)
+                self.assertIsNone(results[0]["result"])
+                self.assertIsInstance(results[0]["error"], str)
+                self.assertIsInstance(results[1]["result"], dict)
+                self.assertIsNone(results[1]["error"])
+            host.wait(lambda: host.streams.get("b"), "the stream").wait()
+            self.assertEqual(host.call("batch_tokenize", requests=[])["results"], [])
+            self.assertEqual(host.answer(host.request("tokenize", model_id="absent", text="x")).body["error"]["code"],
+                             -32005)
+
+    def test_a_log_probability_is_a_number_or_absent(self):
+        with tandem() as host:
+            host.load()
+            for token in host.stream(prompt="a", max_tokens=4, logprobs=True).tokens():
+                self.assertIsInstance(token["logprob"], float)
+            for token in host.stream(prompt="a", max_tokens=4).tokens():
+                self.assertNotIn("logprob", token)
 
 
 class Telemetry(unittest.TestCase):
