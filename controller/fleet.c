@@ -105,9 +105,18 @@ static void on_said(void *arg, const char *line)
 	log_info("[worker %d] %s", w->index, line);
 }
 
+/* It is not to be trusted with the rest of its calls either. */
+static void on_broken(void *arg, const char *how)
+{
+	struct worker *w = arg;
+	log_warn("worker %d broke the protocol: %s", w->index, how);
+	w->broke = how;
+	happened(w, SUP_SILENT);
+}
+
 static void start(struct worker *w)
 {
-	static const struct peer_events events = { on_notified, on_closed, on_said };
+	static const struct peer_events events = { on_notified, on_closed, on_said, on_broken };
 	struct spawned fds;
 	struct fault f;
 	w->generation++;
@@ -120,6 +129,7 @@ static void start(struct worker *w)
 		return;
 	}
 	heartbeat_restart(w);
+	w->broke = NULL;
 	w->pid = fds.pid;
 	w->peer = peer_open(w->c->base, &fds, &events, w);
 	if (w->c->fleet.is_paused)
@@ -141,7 +151,9 @@ static void note_end(struct worker *w, int status)
 	buf_clear(&w->end.tail);
 	peer_write_tail(w->peer, &w->end.tail);
 	const char *said = peer_last_line(w->peer);
-	if (heartbeat_is_lost(w))
+	if (w->broke)
+		snprintf(w->last_error, sizeof w->last_error, "broke the protocol: %s", w->broke);
+	else if (heartbeat_is_lost(w))
 		snprintf(w->last_error, sizeof w->last_error, "stopped answering: %.200s", said);
 	else if (w->end.signal)
 		snprintf(w->last_error, sizeof w->last_error, "killed by SIG%s: %.200s",

@@ -41,7 +41,8 @@ struct worker {
 	size_t n_tokens;  /* of work left in both, load.h */
 	uint64_t last_us; /* of the latest dispatch */
 	size_t n_reloading;
-	struct buf info; /* its runtime/info result, JSON */
+	const char *broke; /* how the present process broke the protocol, or NULL */
+	struct buf info;   /* its runtime/info result, JSON */
 	struct worker_end end;
 	char last_error[256];
 };

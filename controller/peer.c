@@ -33,7 +33,8 @@ struct peer {
 	uint64_t next_id;
 	uint64_t n_garbage, n_heard;
 	bool ends_input;
-	bool is_at_end; /* of its stdout */
+	bool is_at_end; /* of its stdout, or it is dead */
+	bool is_broken;
 	struct tail tail;
 };
 
@@ -123,6 +124,16 @@ void peer_end_input(struct peer *p)
 
 /* -- in --------------------------------------------------------------------------------- */
 
+/* Not at its end: there half a message is only what a death leaves. */
+static void find_broken(struct peer *p, const char *how)
+{
+	p->n_garbage++;
+	if (p->is_broken || p->is_at_end)
+		return;
+	p->is_broken = true;
+	p->events.broken(p->arg, how);
+}
+
 static void take_reply(struct peer *p, const struct rpc_msg *m)
 {
 	int64_t id = 0;
@@ -133,8 +144,7 @@ static void take_reply(struct peer *p, const struct rpc_msg *m)
 		HASH_FIND(hh, p->pending, &key, sizeof key, call);
 	}
 	if (!call) {
-		p->n_garbage++;
-		log_debug("a worker answered an id that nobody waits for");
+		find_broken(p, "it answered what was not asked");
 		return;
 	}
 	HASH_DEL(p->pending, call);
@@ -177,6 +187,16 @@ static struct json_span find_message(const char *text, size_t n)
 	return (struct json_span) { NULL, 0 };
 }
 
+/* Further than this no print gets by chance. */
+static bool has_begun_message(const char *text, size_t n)
+{
+	static const char start[] = "{\"jsonrpc\"", version[] = "\"2.0\"";
+	const char *at = memmem(text, n, start, sizeof start - 1);
+	size_t left = at ? (size_t)(text + n - at) : 0;
+	/* A few blanks may stand around the colon. */
+	return at && memmem(at, left < 24 ? left : 24, version, sizeof version - 1);
+}
+
 static void take_line(struct peer *p, const char *text, size_t n)
 {
 	struct rpc_msg m;
@@ -191,9 +211,12 @@ static void take_line(struct peer *p, const char *text, size_t n)
 	case RPC_REQUEST:
 	case RPC_INVALID: break;
 	}
-	p->n_garbage++;
 	log_debug("a worker wrote %zu bytes that are no message of ours: %.*s", n,
 		(int)(n < 80 ? n : 80), text);
+	if (!v.at && has_begun_message(text, n))
+		find_broken(p, "a part of a message is missing");
+	else
+		p->n_garbage++;
 }
 
 static void take_lines(struct peer *p)
@@ -202,6 +225,8 @@ static void take_lines(struct peer *p)
 	size_t n;
 	enum frame_status st;
 	while ((st = frame_next(&p->reader, &text, &n)) != FRAME_NEED_MORE) {
+		if (p->is_broken)
+			continue; /* what comes after a gap is no stream's next token */
 		if (st == FRAME_TEXT)
 			take_line(p, text, n);
 		else
@@ -216,10 +241,12 @@ static ssize_t read_some(struct peer *p)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return -1;
 	p->n_heard += n > 0 ? (uint64_t)n : 0;
-	if (n > 0)
+	if (n > 0) {
 		frame_fed(&p->reader, (size_t)n);
-	else
+	} else {
+		p->is_at_end = true;
 		frame_eof(&p->reader);
+	}
 	take_lines(p);
 	return n > 0 ? n : 0;
 }
@@ -231,7 +258,6 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	if (read_some(p) != 0)
 		return;
 	event_del(p->readable);
-	p->is_at_end = true;
 	p->events.closed(p->arg);
 }
 
@@ -257,6 +283,7 @@ void peer_read_rest(struct peer *p)
 {
 	char bytes[8192];
 	ssize_t n;
+	p->is_at_end = true;
 	while ((n = read(p->err_fd, bytes, sizeof bytes)) > 0)
 		tail_feed(&p->tail, bytes, (size_t)n, said, p);
 	tail_finish(&p->tail, said, p);

@@ -3,7 +3,9 @@
  * Ids on this pipe are our own integers, one for each call or frame. Every call gets
  * exactly one reply: a result, an error, or PEER_LOST when the worker ended first. Lines
  * that are not JSON-RPC are skipped and counted: a stray print in a library disturbs
- * nobody. The bytes of a reply are borrowed for the duration of the callback. */
+ * nobody. But a message of which a part is missing, or an answer to what was not asked,
+ * means that some call will never be answered: the worker is broken. The bytes of a reply
+ * are borrowed for the duration of the callback. */
 #ifndef CONTROLLER_PEER_H
 #define CONTROLLER_PEER_H
 #include "controller/spawn.h"
@@ -20,8 +22,9 @@ typedef void (*peer_reply_fn)(void *arg, const struct peer_reply *r);
 
 struct peer_events {
 	void (*notified)(void *arg, const struct rpc_msg *m, const char *text, size_t n);
-	void (*closed)(void *arg);                 /* its stdout ended */
-	void (*said)(void *arg, const char *line); /* one line of its stderr */
+	void (*closed)(void *arg);                  /* its stdout ended */
+	void (*said)(void *arg, const char *line);  /* one line of its stderr */
+	void (*broken)(void *arg, const char *how); /* once at most; how: static */
 };
 
 struct peer;
@@ -40,7 +43,7 @@ void peer_end_input(struct peer *p); /* close its stdin once everything queued i
 void peer_read_rest(struct peer *p); /* after its death: what the pipes still hold */
 
 uint64_t peer_n_heard(const struct peer *p); /* bytes read from its stdout so far */
-uint64_t peer_garbage(const struct peer *p); /* lines skipped, stray replies included */
+uint64_t peer_garbage(const struct peer *p); /* lines skipped, broken ones included */
 
 /* Append its last stderr lines as a JSON array of strings, oldest first. */
 void peer_write_tail(const struct peer *p, struct buf *out);

@@ -70,6 +70,10 @@ bool replay_call(struct worker *w, struct call *call, struct buf *error)
 	struct stream *s = call->stream;
 	struct crash_note note = { .phase = s ? "prefill" : "running", .tokens = s ? 0 : -1 };
 	struct retry_case lost = { .deaths = s ? ++s->deaths : ++call->deaths };
+	if (!s && call->is_continuation) { /* its stream has ended: nobody wants it any more */
+		write_cancelled(error);
+		return false;
+	}
 	if (s) {
 		load_drop_stream(c, s);
 		note.tokens = (int64_t)s->n_tokens;

@@ -34,9 +34,10 @@ enum sup_event {
 	SUP_MODELS_BACK, /* every model it should have is loaded or was refused */
 	SUP_UNFIT,       /* it ended with an exit code 64..78, or could not be spawned */
 	SUP_DIED,        /* it ended in any other way */
-	SUP_SILENT, /* no `initialize` answer in time, heartbeats missed, or its stdout closed */
-	SUP_DELAY_OVER, /* the back-off delay has passed */
-	SUP_STOP,       /* the controller ends */
+	SUP_SILENT,      /* no `initialize` answer in time, heartbeats missed, its stdout closed, or
+			    the protocol broken */
+	SUP_DELAY_OVER,  /* the back-off delay has passed */
+	SUP_STOP,        /* the controller ends */
 	SUP_N_EVENTS
 };
 

@@ -2,11 +2,12 @@
 """A scripted worker: speaks the worker's JSON-RPC and computes nothing.
 
 Tokens of a text are its words' lengths; a generate says "w0 w1 …". Faults are switched on by
-arguments: --garbage (a line that is no message before each frame, and a piece without a line
-end), --half (frames are written in two pieces), --die-after=N (SIGKILL itself after N frames
-of its own), --die-on=WORD (when a text holds it), --exit=N (at once), --silent (never
-answers), --token-ms=N, --token-bytes=N, --hold-ms=N (each batch frame is answered so late), --deaf (ignores
-the end of stdin), --mute-first (no answer to the first tokenize), --log=FILE (each frame that came).
+arguments: --garbage (a line that is no message before each frame, and a piece without a line end),
+--half (frames are written in two pieces), --die-after=N (SIGKILL itself after N frames of its own),
+--die-on=WORD (when a text holds it), --exit=N (at once), --silent (never answers), --torn-at=N
+(frame N loses its half), --wrong-id (of the answer to a tokenize), --token-ms=N, --token-bytes=N,
+--hold-ms=N (each batch frame is answered so late), --deaf (ignores the end of stdin), --mute-first
+(no answer to the first tokenize), --log=FILE (each frame that came).
 """
 import json
 import os
@@ -46,9 +47,11 @@ class Worker:
             os.write(1, data[:len(data) // 2])
             time.sleep(0.002)
             data = data[len(data) // 2:]
+        self.frames += 1
+        if self.frames == option("torn-at"):
+            data = data[:len(data) // 2] + b"\n"
         while data:
             data = data[os.write(1, data):]
-        self.frames += 1
         if self.frames == option("die-after"):
             print("fake: told to die", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -172,6 +175,8 @@ class Worker:
         if m["method"] == "tokenize" and OPTIONS.pop("mute-first", None):
             return
         answer = {"jsonrpc": "2.0", "id": m["id"]}
+        if "tokenize" in m["method"] and "wrong-id" in OPTIONS:
+            answer["id"] += 1000
         try:
             if m["method"].startswith("batch_"):
                 item = m["method"][len("batch_"):]

@@ -80,6 +80,27 @@ Test(bad_days, a_worker_that_died_while_others_still_load_gets_the_model_back)
 	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"replicas\":2");
 }
 
+Test(bad_days, half_a_message_ends_its_worker_and_what_it_had_goes_on)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--torn-at=25"));
+	rig_load(&r);
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":30,\"resume\":\"replay\""));
+	rig_assert_has(rig_await(&r, "\"event\""), "length");
+	cr_assert_eq(rig_count(&r, "stream.chunk"), 30);
+	cr_assert_eq(r.c->fleet.workers[0].sup.restarts, 1);
+	rig_assert_has(r.c->fleet.workers[0].last_error, "a part of a message is missing");
+}
+
+Test(bad_days, an_answer_to_what_was_not_asked_ends_its_worker_and_the_asker_hears_of_it)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--wrong-id"));
+	rig_load(&r);
+	rig_send(&r, TOKENIZE("1", "x"));
+	const char *text = rig_await(&r, "\"id\":1,");
+	rig_assert_has(text, "-32009");
+	rig_assert_has(text, "broke the protocol: it answered what was not asked");
+}
+
 Test(bad_days, a_list_whose_worker_died_is_asked_for_again)
 {
 	rig_open(&r, ARGS("--workers=2"));

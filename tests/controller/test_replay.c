@@ -120,6 +120,34 @@ Test(replay, a_generate_that_kills_before_its_first_token_is_poison_too)
 	cr_assert_eq(r.c->streams.n, 0);
 }
 
+static bool goes_on_at_the_other(struct rig *rig)
+{
+	const struct stream *s = stream_find(&rig->c->streams, "s");
+	return s && s->continuation && s->continuation->owner == CALL_IN_FLIGHT;
+}
+
+Test(replay, a_cancelled_stream_whose_second_worker_dies_too_is_given_to_nobody)
+{
+	rig_open(&r, ARGS("--workers=2", "--", "--token-ms=10"));
+	rig_load(&r);
+	rig_send(&r, REPLAYED("1", "s", ",\"max_tokens\":200"));
+	rig_await_n(&r, "stream.chunk", 3);
+	int first = stream_find(&r.c->streams, "s")->worker, second = 1 - first;
+	kill(r.c->fleet.workers[second].pid, SIGSTOP);
+	kill(r.c->fleet.workers[first].pid, SIGKILL);
+	rig_until(&r, goes_on_at_the_other);
+	rig_send(&r, CALL("2", "cancel", "{\"stream_id\":\"s\"}"));
+	rig_send(&r, CALL("3", "ping", "{}"));
+	rig_await(&r, "\"id\":3,");
+	kill(r.c->fleet.workers[second].pid, SIGKILL);
+	rig_assert_has(rig_await(&r, "\"event\""), "cancelled");
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "true");
+	rig_send(&r, TOKENIZE("4", "a"));
+	rig_assert_has(rig_await(&r, "\"id\":4,"), "\"tokens\"");
+	cr_assert_eq(registry_count(r.c->registry), 0);
+	cr_assert_eq(r.c->metrics.counts[METRICS_RETRIES], 1);
+}
+
 static bool has_calls_in_flight(struct rig *rig)
 {
 	return rig->c->fleet.workers[0].n_calls > 0;

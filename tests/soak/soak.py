@@ -126,7 +126,7 @@ def disturb(wire, clients, faults, watch, seconds):
     while (now := time.monotonic()) < began + seconds:
         wire.turn(min(0.05, next_second - now))
         if wire.is_closed:
-            raise Wrong("the controller ended")
+            raise Wrong(f"the controller ended with {wire.process.wait(30)}")
         clients.step()
         faults.resume()
         if now >= next_second:
