@@ -30,6 +30,18 @@ struct rig *rig_open(int threads, size_t kv_bytes, size_t max_running)
 		.threads = threads, .kv_bytes = kv_bytes, .max_running = max_running });
 }
 
+size_t rig_block_bytes(void)
+{
+	struct fault f = { 0 };
+	struct rig *r = rig_open(1, RIG_KV, 1);
+	struct kv_pool *p = model_kv_pool(model_ref_model(r->model), RIG_KV, &f);
+	cr_assert_not_null(p, "%s", f.text);
+	size_t n = kv_pool_block_bytes(p);
+	kv_pool_free(p);
+	rig_free(r);
+	return n;
+}
+
 static void *run(void *arg)
 {
 	engine_run(((struct rig *)arg)->engine);

@@ -47,6 +47,7 @@ struct heard {
 
 struct rig *rig_open_with(const struct engine_options *opt);            /* nothing runs yet */
 struct rig *rig_open(int threads, size_t kv_bytes, size_t max_running); /* nothing runs yet */
+size_t rig_block_bytes(void); /* of the bundled model's KV pool */
 void rig_start(struct rig *r);
 struct rig *rig_new(void);                /* one thread, plenty of everything, started */
 void rig_stop(struct rig *r, bool drain); /* and join */

@@ -170,3 +170,21 @@ Test(sched, a_job_wider_than_all_slots_runs_alone)
 	cr_assert_eq(admit(50, 16, 0, 0), SCHED_NOW);
 	cr_assert_eq(admit(50, 16, 10, 1), SCHED_LATER);
 }
+
+Test(sched, the_last_in_line_makes_room_if_that_is_enough)
+{
+	const struct sched_holder h[] = { { 1, 10 }, { 5, 3 }, { 9, 0 }, { 7, 4 }, { 6, 2 } };
+	cr_assert_eq(sched_victim(h, 5, 0, 1), 3);
+	cr_assert_eq(sched_victim(h, 5, 0, 19), 3);
+	cr_assert_eq(sched_victim(h, 5, 0, 20), 5, "all together hold 19");
+	cr_assert_eq(sched_victim(h, 5, 4, 9), 3);
+	cr_assert_eq(sched_victim(h, 5, 4, 10), 5, "the eldest stays");
+	cr_assert_eq(sched_victim(h, 5, 7, 1), 5, "nobody comes after 7");
+	cr_assert_eq(sched_victim(h, 0, 0, 1), 0);
+}
+
+Test(sched, of_two_with_one_rank_the_younger_makes_room)
+{
+	const struct sched_holder h[] = { { 2, 1 }, { 2, 1 }, { 1, 1 } };
+	cr_assert_eq(sched_victim(h, 3, 0, 1), 1);
+}

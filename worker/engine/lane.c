@@ -2,6 +2,7 @@
 #include "worker/engine/lane.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
+#include "worker/engine/room.h"
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -23,6 +24,7 @@ static void lane_free(void *state)
 	free(l->hidden);
 	free(l->logits);
 	free(l->rows);
+	free(l->holders);
 	free(l->n_logits);
 	free(l->shares);
 	free(l->wants);
@@ -70,6 +72,7 @@ static struct lane *lane_open(
 	l->running = xcalloc(l->cap_running, sizeof(struct sequence *));
 	l->wants = xcalloc(l->cap_running, sizeof *l->wants);
 	l->shares = xcalloc(l->cap_running, sizeof *l->shares);
+	l->holders = xcalloc(l->cap_running, sizeof *l->holders);
 	l->n_logits = xcalloc(l->cap_running, sizeof *l->n_logits);
 	l->rows = xcalloc(l->budget.prefill_rows + l->budget.exact_rows, sizeof *l->rows);
 	l->sampler = sampler_new(opt->kernels, l->vocab_size);
@@ -95,50 +98,9 @@ struct lane *lane_get(struct model_ref *ref, const struct lane_options *opt, str
 
 /* -- coming in ------------------------------------------------------------------------------ */
 
-static size_t blocks_of(size_t n_positions)
-{
-	return (n_positions + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS;
-}
-
-/* Choices share the whole blocks of the prompt, and nothing else. */
-static size_t blocks_needed(const struct task *t)
-{
-	const struct job *j = t->job;
-	size_t one = blocks_of(sequence_positions(j));
-	size_t shared = j->n_prompt / KV_BLOCK_TOKENS;
-	size_t n = (size_t)task_choices(t);
-	return one + (n - 1) * (one - shared);
-}
-
 static void end_with_fault(struct task *t, const struct fault *f)
 {
 	task_end_all(t, &(struct ending) { .finish = FINISH_ERROR, .fault = f });
-}
-
-static void never_fits(struct lane *l, struct task *t)
-{
-	struct fault f = { 0 };
-	fault_set(&f, ERR_NOMEM,
-		"the request may need %zu KV blocks of %d tokens, all there are for %s is %zu: "
-		"ask for fewer tokens or give more --kv-bytes",
-		t->blocks, KV_BLOCK_TOKENS, l->model_id, l->capacity.blocks);
-	fault_add_str(&f, "model_id", l->model_id);
-	fault_add_int(&f, "blocks_needed", (int64_t)t->blocks);
-	fault_add_int(&f, "blocks", (int64_t)l->capacity.blocks);
-	fault_add_int(&f, "block_tokens", KV_BLOCK_TOKENS);
-	end_with_fault(t, &f);
-}
-
-/* Ranks mostly rise with arrival, so the place is found fastest from the end. */
-static void insert_by_rank(struct lane *l, struct task *t)
-{
-	struct task *at = l->waiting ? l->waiting->prev : NULL;
-	while (at && at->rank > t->rank)
-		at = at == l->waiting ? NULL : at->prev;
-	if (at)
-		DL_APPEND_ELEM(l->waiting, at, t);
-	else
-		DL_PREPEND(l->waiting, t);
 }
 
 /* max_tokens 0 (only the echo, if any, is wanted), or a resumption of what had ended. */
@@ -160,15 +122,13 @@ void lane_take(struct lane *l, struct task *t)
 		end_with_fault(t, &f);
 	} else if (t->job->kind == JOB_GENERATE && sequence_is_full(t->job)) {
 		end_without_tokens(l, t);
-	} else {
-		t->blocks = blocks_needed(t);
-		if (t->blocks > l->capacity.blocks)
-			never_fits(l, t);
+	} else if (!room_measure(l, t, &f)) {
+		end_with_fault(t, &f);
 	}
 	if (t->n_open == 0)
 		DL_APPEND(l->dead, t);
 	else
-		insert_by_rank(l, t);
+		room_queue(l, t);
 }
 
 /* -- between steps -------------------------------------------------------------------------- */
@@ -179,37 +139,10 @@ void lane_run(struct lane *l, struct sequence *s)
 	l->running[l->n_running++] = s;
 }
 
-static void admit(struct lane *l, struct task *t, double now)
-{
-	DL_DELETE(l->waiting, t);
-	DL_APPEND(l->active, t);
-	t->started = now;
-	l->promised.blocks += t->blocks;
-	l->promised.slots += (size_t)task_choices(t);
-	struct sequence *s = sequence_new(t, 0, l->kv);
-	sequence_use_cache(s, l->prefixes);
-	lane_run(l, s);
-	if (s->resumed_stop != STOP_NONE)
-		task_end(t, 0,
-			&(struct ending) { .finish = FINISH_STOP, .detail = s->resumed_stop });
-	log_trace("sched", "job %llu: let in after %.1f ms, %zu blocks promised",
-		(unsigned long long)t->job->key, (now - t->job->arrived) * 1e3, t->blocks);
-}
-
-/* Nobody overtakes the first in line: what is large would else wait for ever. */
-static void admit_who_fits(struct lane *l, double now)
-{
-	while (l->waiting) {
-		struct sched_demand need = { .blocks = l->waiting->blocks,
-			.slots = (size_t)task_choices(l->waiting) };
-		if (sched_admit(&need, &l->promised, &l->capacity) != SCHED_NOW)
-			return;
-		admit(l, l->waiting, now);
-	}
-}
-
 static bool is_idle_too_long(const struct task *t, double now)
 {
+	if (t->is_parked)
+		return false;
 	for (int i = 0; i < task_choices(t); i++) {
 		const struct sequence *s = t->seqs[i];
 		if (s && !s->ended && now - s->last_progress > t->job->idle_timeout)
@@ -244,7 +177,8 @@ void lane_tick(struct lane *l, double now)
 	}
 	lane_settle(l);
 	hold_tick(l, now);
-	admit_who_fits(l, now);
+	room_grow(l);
+	room_admit(l, now);
 	lane_settle(l);
 }
 
@@ -260,7 +194,7 @@ void lane_settle(struct lane *l)
 	struct task *t, *next;
 	size_t n = 0;
 	for (size_t i = 0; i < l->n_running; i++)
-		if (!l->running[i]->ended)
+		if (!l->running[i]->ended && !l->running[i]->task->is_parked)
 			l->running[n++] = l->running[i];
 	l->n_running = n;
 	DL_FOREACH_SAFE (l->active, t, next) {

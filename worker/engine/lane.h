@@ -23,20 +23,22 @@ struct lane {
 	struct sched_demand capacity, promised;
 	struct sched_budget budget;
 	struct task *waiting; /* in line, by rank (utlist) */
-	struct task *active;  /* admitted */
-	struct task *held; /* admitted, but out of `running` while its reader is behind: hold.c */
-	struct task *dead; /* over; the engine frees them */
+	struct task *active;  /* let in */
+	struct task *held;    /* let in, but out of `running` while its reader is behind: hold.c */
+	struct task *dead;    /* over; the engine frees them */
 	struct sequence **running;
 	size_t n_running, cap_running;
+	size_t n_parked; /* times that a task was */
 	/* scratch of a step, sized once: no step allocates */
-	struct sched_seq *wants;    /* [cap_running] */
-	struct sched_share *shares; /* [cap_running] */
-	size_t *n_logits;           /* [cap_running] logits rows of each */
-	struct batch_row *rows;     /* [budget] */
-	float *logits;              /* [exact_rows + cap_running][vocab_size] */
-	float *hidden;              /* [prefill_rows][dim], JOB_EMBED's */
-	struct lane *prev, *next;   /* of the engine's busy lanes */
-	bool busy;                  /* in that list */
+	struct sched_seq *wants;      /* [cap_running] */
+	struct sched_share *shares;   /* [cap_running] */
+	struct sched_holder *holders; /* [cap_running] */
+	size_t *n_logits;             /* [cap_running] logits rows of each */
+	struct batch_row *rows;       /* [budget] */
+	float *logits;                /* [exact_rows + cap_running][vocab_size] */
+	float *hidden;                /* [prefill_rows][dim], JOB_EMBED's */
+	struct lane *prev, *next;     /* of the engine's busy lanes */
+	bool busy;                    /* in that list */
 };
 
 struct lane_options {

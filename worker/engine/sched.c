@@ -68,3 +68,16 @@ enum sched_verdict sched_admit(const struct sched_demand *job, const struct sche
 	bool has_blocks = promised->blocks <= capacity->blocks - job->blocks;
 	return has_slots && has_blocks ? SCHED_NOW : SCHED_LATER;
 }
+
+size_t sched_victim(const struct sched_holder *h, size_t n, double rank, size_t need)
+{
+	size_t last = n, held = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (h[i].blocks == 0 || h[i].rank <= rank)
+			continue;
+		held += h[i].blocks;
+		if (last == n || h[i].rank >= h[last].rank)
+			last = i;
+	}
+	return held >= need ? last : n;
+}

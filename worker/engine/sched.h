@@ -48,8 +48,17 @@ struct sched_demand {
 
 enum sched_verdict { SCHED_NOW, SCHED_LATER, SCHED_NEVER };
 
-/* May the first in line start? Blocks are promised, not only used: everyone let in can
- * finish, so nobody is ever thrown out half-way. A job wider than all slots runs alone. */
+/* May the first in line start? Blocks are promised, not only used: who was promised all it
+ * can need runs to its end. A job wider than all slots runs alone. */
 enum sched_verdict sched_admit(const struct sched_demand *job, const struct sched_demand *promised,
 	const struct sched_demand *capacity);
+
+/* Somebody who can be made to give back its blocks. */
+struct sched_holder {
+	double rank;
+	size_t blocks; /* 0: not this one */
+};
+
+/* The last in line of those after `rank`; n if all of these together hold less than `need`. */
+size_t sched_victim(const struct sched_holder *h, size_t n, double rank, size_t need);
 #endif

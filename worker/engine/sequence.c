@@ -151,16 +151,34 @@ struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool)
 	return s;
 }
 
-void sequence_use_cache(struct sequence *s, struct prefix_cache *c)
+/* Whole blocks of the prompt, but for the token whose logits are wanted. */
+static size_t find_cached(struct sequence *s, struct prefix_cache *c)
 {
 	const struct job *j = s->job;
 	const struct model_info *info = model_info(model_ref_model(j->model));
 	/* A vector needs every token's hidden state; logits need the last token's row. */
 	if (!j->cache_prompt || j->kind == JOB_EMBED || s->n_prompt > info->plain_length)
-		return;
+		return 0;
 	prefix_enter(&s->place, c, j->cache_scope ? j->cache_scope : "");
-	size_t n_max = smaller(s->n_prompt, j->n_prompt - 1);
-	s->n_cached = prefix_find(&s->place, &s->kv, s->ids, n_max);
+	return prefix_find(&s->place, &s->kv, s->ids, smaller(s->n_prompt, s->n_settled - 1));
+}
+
+void sequence_use_cache(struct sequence *s, struct prefix_cache *c)
+{
+	s->n_cached = find_cached(s, c);
+}
+
+void sequence_park(struct sequence *s)
+{
+	prefix_leave(&s->place);
+	kv_seq_release(&s->kv);
+	s->kv.n_prompt = s->n_prompt;
+}
+
+void sequence_unpark(struct sequence *s, struct prefix_cache *c)
+{
+	find_cached(s, c);
+	s->last_progress = clock_now();
 }
 
 void sequence_free(struct sequence *s)

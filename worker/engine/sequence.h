@@ -63,6 +63,10 @@ void sequence_free(struct sequence *s); /* NULL is fine */
 /* Begin with what the cache has of the prompt; what is computed goes there too. */
 void sequence_use_cache(struct sequence *s, struct prefix_cache *c);
 
+/* Give the KV back and keep everything else; get it computed anew in the coming steps. */
+void sequence_park(struct sequence *s);
+void sequence_unpark(struct sequence *s, struct prefix_cache *c);
+
 /* KV positions a job can come to need per choice. */
 size_t sequence_positions(const struct job *j);
 

@@ -154,9 +154,9 @@ static void hand_out(struct lane *l, size_t i, const struct batch_row *rows, con
 	prefix_publish(&s->place, &s->kv, s->ids, s->n_prompt);
 	bool first = s->first_token == 0;
 	s->last_progress = clock_now();
-	if (s->n_prefilled < s->n_prompt && j->sink->progress) {
-		size_t have = s->kv.n_tokens;
-		s->n_prefilled = have < s->n_prompt ? have : s->n_prompt;
+	size_t have = s->kv.n_tokens < s->n_prompt ? s->kv.n_tokens : s->n_prompt;
+	if (s->n_prefilled < have && j->sink->progress) {
+		s->n_prefilled = have;
 		j->sink->progress(j->sink_arg, s->n_prefilled, s->n_prompt);
 	}
 	if (j->kind == JOB_EMBED)

@@ -16,10 +16,11 @@ struct task {
 	struct inbox *inbox;            /* that it came through */
 	double rank;                    /* sched_rank */
 	double started;                 /* clock_now() when it left the line; 0 before */
-	size_t blocks;                  /* of KV promised to it */
+	size_t blocks, full_blocks;     /* of KV: promised to it, and all it can need */
 	struct sequence *seqs[LIMIT_N]; /* owned; NULL until the choice is under way */
 	bool ended[LIMIT_N];
 	int n_open;               /* choices not ended */
+	bool is_parked;           /* in line again, with a sequence that has no KV (room.h) */
 	struct task *prev, *next; /* of the one list it is in */
 	atomic_bool cancelled;    /* set by any thread */
 	atomic_bool held;         /* its reader does not keep up; set by any thread */
