@@ -335,12 +335,11 @@ static double work(const struct task *t)
 
 static void prepare(struct data *d, const struct task *t)
 {
-	char *out = d->codes;
-
-	for (size_t r = 0; t->run == run_packed && r < t->rows; r += PACKED_ROWS) {
-		size_t n = t->rows - r < PACKED_ROWS ? t->rows - r : PACKED_ROWS;
-		d->k.packed_round(&(struct packed_round) { d->x + r * N_IN, n, N_IN, N_IN, out });
-		out += packed_tile_bytes(n, N_IN);
+	for (size_t i = 0; t->run == run_packed && i < packed_tiles(t->rows); i++) {
+		size_t r = packed_tile_row(t->rows, i);
+		d->k.packed_round(&(struct packed_round) { d->x + r * N_IN,
+			packed_tile_row(t->rows, i + 1) - r, N_IN, N_IN,
+			(char *)d->codes + packed_rows_bytes(r, N_IN) });
 	}
 }
 

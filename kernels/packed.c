@@ -28,9 +28,9 @@ enum packed_kind packed_kind_of(const struct weight *w)
 size_t packed_panel_bytes(enum packed_kind kind, size_t n_in)
 {
 	size_t n_blocks = n_in / PACKED_BLOCK;
-	size_t scales = n_blocks * packed_scale_bytes_of(kind);
+	size_t n_heads = packed_is_super(kind) ? n_blocks / PACKED_SUPER_BLOCKS : 0;
 
-	return (n_blocks * packed_code_bytes_of(kind) + scales + 63) & ~(size_t)63;
+	return n_blocks * packed_record_bytes_of(kind) + n_heads * packed_head_bytes_of(kind);
 }
 
 size_t packed_bytes(enum packed_kind kind, size_t n_out, size_t n_in)
@@ -166,80 +166,79 @@ static void take(
 /* -- a panel --------------------------------------------------------------------------------- */
 
 /* Four codes at a time: the word that a dot product takes them as. */
-static void put_codes(enum packed_kind kind, uint8_t *codes, size_t o, const struct block *b)
+static void put_codes(enum packed_kind kind, uint8_t *record, size_t o, const struct block *b)
 {
 	bool narrow = packed_is_narrow(kind);
 
 	for (size_t g = 0; g < (narrow ? 4 : 8); g++) {
-		uint32_t four, upper = 0;
+		uint32_t four, upper;
 		memcpy(&four, b->q + 4 * g, 4);
-		if (narrow)
+		if (narrow) {
 			memcpy(&upper, b->q + 4 * g + 16, 4);
-		four |= upper << 4;
-		memcpy(codes + g * 64 + o * 4, &four, 4);
+			four = (four & 0x0f0f0f0f) | (upper & 0x0f0f0f0f) << 4;
+		}
+		memcpy(record + (g * PACKED_OUTS + o) * 4, &four, 4);
+	}
+	for (size_t i = 0; packed_high_bits(kind) > 0 && i < PACKED_BLOCK; i++) {
+		struct packed_high high = packed_high_of(kind, o, i / 4);
+		record[high.at + i % 4] |= (uint8_t)(b->q[i] >> 4 << high.shift);
 	}
 }
 
-static void put_scales(
-	enum packed_kind kind, uint8_t *scales, size_t at, size_t o, const struct block *b)
+static void put_scales(enum packed_kind kind, uint8_t *record, size_t o, const struct block *b)
 {
+	uint8_t *scales = record + packed_code_bytes_of(kind);
+
 	if (packed_is_affine(kind)) {
-		scales += at * 4 * PACKED_SCALE_BYTES + 4 * o;
-		memcpy(scales, &b->s, 4);
-		memcpy(scales + 2 * PACKED_SCALE_BYTES, &b->m, 4);
-		return;
+		memcpy(scales + 4 * o, &b->s, 4);
+		memcpy(scales + 2 * PACKED_F16_BYTES + 4 * o, &b->m, 4);
+	} else if (packed_is_super(kind)) {
+		scales[o] = b->scale;
+		scales[PACKED_OUTS + o] = b->min;
+	} else {
+		memcpy(scales + 2 * o, &b->d, 2);
 	}
-	if (!packed_is_super(kind)) {
-		memcpy(scales + at * PACKED_SCALE_BYTES + 2 * o, &b->d, 2);
-		return;
-	}
-	scales += at / PACKED_SUPER_BLOCKS * PACKED_SUPER_BYTES;
-	memcpy(scales + 2 * o, &b->d, 2);
-	memcpy(scales + 32 + 2 * o, &b->dmin, 2);
-	scales += 64 + at % PACKED_SUPER_BLOCKS * 32;
-	scales[o] = b->scale;
-	scales[16 + o] = b->min;
+}
+
+static void put_head(enum packed_kind kind, uint8_t *head, size_t o, const struct block *b)
+{
+	memcpy(head + 2 * o, &b->d, 2);
+	if (packed_has_min(kind))
+		memcpy(head + PACKED_F16_BYTES + 2 * o, &b->dmin, 2);
 }
 
 void packed_fill(const struct weight *w, size_t panel, void *out)
 {
 	enum packed_kind kind = packed_kind_of(w);
-	size_t n_blocks = w->n_in / PACKED_BLOCK, n_codes = packed_code_bytes_of(kind);
-	uint8_t *codes = out, *scales = codes + n_blocks * n_codes;
 	struct block b;
 
 	memset(out, 0, packed_panel_bytes(kind, w->n_in));
 	for (size_t o = 0; o < PACKED_OUTS; o++)
-		for (size_t at = 0; at < n_blocks; at++) {
+		for (size_t at = 0; at < w->n_in / PACKED_BLOCK; at++) {
+			uint8_t *record = (uint8_t *)out + packed_record_at(kind, at);
 			take(w, kind, panel * PACKED_OUTS + o, at, &b);
-			put_codes(kind, codes + at * n_codes, o, &b);
-			put_scales(kind, scales, at, o, &b);
+			put_codes(kind, record, o, &b);
+			put_scales(kind, record, o, &b);
+			if (packed_is_super(kind) && at % PACKED_SUPER_BLOCKS == 0)
+				put_head(kind, record - packed_head_bytes_of(kind), o, &b);
 		}
 }
 
 /* -- tiles of activations -------------------------------------------------------------------- */
 
-size_t packed_height(size_t n_rows)
+size_t packed_tiles(size_t n_rows)
 {
-	size_t height = 1;
-
-	assert(n_rows >= 1 && n_rows <= PACKED_ROWS);
-	while (height < n_rows)
-		height *= 2;
-	return height;
+	return (n_rows + PACKED_ROWS - 1) / PACKED_ROWS;
 }
 
-size_t packed_tile_bytes(size_t n_rows, size_t n_in)
+size_t packed_tile_row(size_t n_rows, size_t tile)
 {
-	return packed_height(n_rows) * PACKED_ROW_BYTES * (n_in / PACKED_BLOCK);
+	return n_rows * tile / packed_tiles(n_rows);
 }
 
 size_t packed_rows_bytes(size_t n_rows, size_t n_in)
 {
-	size_t whole = n_rows / PACKED_ROWS, rest = n_rows % PACKED_ROWS;
-
-	return whole * packed_tile_bytes(PACKED_ROWS, n_in) +
-	       (rest ? packed_tile_bytes(rest, n_in) : 0);
+	return n_rows * PACKED_ROW_BYTES * (n_in / PACKED_BLOCK);
 }
 
 bool packed_pays(unsigned used)

@@ -6,20 +6,25 @@
 #include "kernels/quant.h"
 #include <string.h>
 
-/* The scales of a block: f16 [16]; affine: f32 scale [16], f32 minimum [16]. Of a super-block: f16
- * d [16], f16 dmin [16] (Q6_K: none), and for each of its blocks u8 scale [16], u8 minimum [16]
- * (Q6_K: int8 scales of the first halves and of the second). */
-#define PACKED_SCALE_BYTES  ((size_t)2 * PACKED_OUTS)
+/* What follows the codes of a block: f16 scales [32]; affine: f32 scales [32], f32 minima [32]. Of
+ * a super-block's blocks: u8 scales [32], u8 minima [32] (Q6_K: int8 scales of the first halves and
+ * of the second), and before the first of them, once, f16 d [32], f16 dmin [32] (Q6_K: no dmin). */
 #define PACKED_SUPER_BLOCKS ((size_t)QUANT_SUPER / PACKED_BLOCK)
-#define PACKED_SUPER_BYTES  ((2 + PACKED_SUPER_BLOCKS) * PACKED_SCALE_BYTES)
-/* Of one row of a block of activations: q, d, e, lo, hi. */
+#define PACKED_F16_BYTES    ((size_t)2 * PACKED_OUTS)
+/* Of one row of a block of activations: q, d, all, lo, hi. */
 #define PACKED_ROW_BYTES ((size_t)PACKED_BLOCK + 16)
-/* A smaller block of activations is zeros: 127 / max stays finite. */
+/* A smaller group of activations is zeros: 127 / max stays finite. */
 #define PACKED_TINY 1e-30f
+
+/* Fifth and sixth bits, which lie apart from the lower four. */
+static inline unsigned packed_high_bits(enum packed_kind kind)
+{
+	return kind == PACKED_Q5_K ? 1 : kind == PACKED_Q6_K ? 2 : 0;
+}
 
 static inline bool packed_is_narrow(enum packed_kind kind)
 {
-	return kind == PACKED_Q4_0 || kind == PACKED_Q4_K || kind == PACKED_AFFINE_4;
+	return kind != PACKED_Q8_0 && kind != PACKED_AFFINE_8;
 }
 
 static inline bool packed_is_super(enum packed_kind kind)
@@ -39,15 +44,50 @@ static inline bool packed_has_min(enum packed_kind kind)
 
 static inline size_t packed_code_bytes_of(enum packed_kind kind)
 {
-	return (size_t)PACKED_OUTS * PACKED_BLOCK / (packed_is_narrow(kind) ? 2 : 1);
+	size_t bits = packed_is_narrow(kind) ? 4 + packed_high_bits(kind) : 8;
+
+	return (size_t)PACKED_OUTS * PACKED_BLOCK / 8 * bits;
 }
 
-/* Of one block; of a super-block's, its part. */
-static inline size_t packed_scale_bytes_of(enum packed_kind kind)
+/* Of a block, its scales included. */
+static inline size_t packed_record_bytes_of(enum packed_kind kind)
 {
-	return packed_is_super(kind)    ? PACKED_SUPER_BYTES / PACKED_SUPER_BLOCKS
-	       : packed_is_affine(kind) ? 4 * PACKED_SCALE_BYTES
-					: PACKED_SCALE_BYTES;
+	return packed_code_bytes_of(kind) +
+	       (packed_is_affine(kind) ? 4 * PACKED_F16_BYTES : PACKED_F16_BYTES);
+}
+
+/* Of what precedes a super-block's records. */
+static inline size_t packed_head_bytes_of(enum packed_kind kind)
+{
+	if (!packed_is_super(kind))
+		return 0;
+	return kind == PACKED_Q6_K ? PACKED_F16_BYTES : 2 * PACKED_F16_BYTES;
+}
+
+/* From a panel to the record of a block. */
+static inline size_t packed_record_at(enum packed_kind kind, size_t block)
+{
+	size_t n_heads = packed_is_super(kind) ? block / PACKED_SUPER_BLOCKS + 1 : 0;
+
+	return block * packed_record_bytes_of(kind) + n_heads * packed_head_bytes_of(kind);
+}
+
+/* The high bits of elements 4g..4g+3 of output o: where the first one's byte lies in a record,
+ * and how far up in it. */
+struct packed_high {
+	size_t at;
+	unsigned shift;
+};
+
+static inline struct packed_high packed_high_of(enum packed_kind kind, size_t o, size_t g)
+{
+	unsigned bits = packed_high_bits(kind), fields = bits ? 8 / bits : 1;
+	size_t vector = o / 16 * bits + g / fields;
+
+	return (struct packed_high) {
+		(size_t)PACKED_OUTS * PACKED_BLOCK / 2 + vector * 64 + o % 16 * 4,
+		(unsigned)(g % fields) * bits,
+	};
 }
 
 /* The code that stands for zero is 1 << this; nothing is taken off where there is a minimum. */
@@ -60,49 +100,68 @@ static inline struct packed_codes packed_codes_of(const void *tile, size_t heigh
 {
 	const int8_t *q = (const int8_t *)tile + block * height * PACKED_ROW_BYTES;
 	const float *d = (const float *)(q + height * PACKED_BLOCK);
-	const int32_t *lo = (const int32_t *)(d + 2 * height);
+	const int32_t *all = (const int32_t *)(d + height);
 
-	return (struct packed_codes) { q, d, d + height, lo, lo + height };
+	return (struct packed_codes) { q, d, all, all + height, all + 2 * height };
 }
 
-/* The same of a tile that is being written. */
-struct packed_places {
+/* One row of a block that is being written. */
+struct packed_place {
 	int8_t *q;
-	float *d, *e;
-	int32_t *lo, *hi;
+	float *d;
+	int32_t *all, *lo, *hi;
 };
 
-static inline void packed_note_codes(
-	struct packed_places p, size_t r, float max, int32_t lo, int32_t hi)
+static inline struct packed_place packed_place_of(
+	void *tile, size_t height, size_t block, size_t row)
 {
-	p.d[r] = max / 127;
-	p.e[r] = -(p.d[r] * (float)(lo + hi));
-	p.lo[r] = -lo;
-	p.hi[r] = -hi;
+	struct packed_codes c = packed_codes_of(tile, height, block);
+
+	return (struct packed_place) { (int8_t *)c.q + row * PACKED_BLOCK, (float *)c.d + row,
+		(int32_t *)c.all + row, (int32_t *)c.lo + row, (int32_t *)c.hi + row };
+}
+
+static inline void packed_note_sums(struct packed_place p, int32_t lo, int32_t hi)
+{
+	*p.all = -(lo + hi);
+	*p.lo = -lo;
+	*p.hi = -hi;
 }
 
 /* Zeros, or what makes every output NaN. */
-static inline void packed_no_codes(struct packed_places p, size_t r, bool nan)
+static inline void packed_no_codes(struct packed_place p, bool nan)
 {
-	memset(p.q + r * PACKED_BLOCK, 0, PACKED_BLOCK);
-	p.d[r] = p.e[r] = nan ? f32_of_bits(0x7fc00000) : 0;
-	p.lo[r] = p.hi[r] = 0;
+	memset(p.q, 0, PACKED_BLOCK);
+	*p.d = nan ? f32_of_bits(0x7fc00000) : 0;
+	packed_note_sums(p, 0, 0);
 }
 
-typedef void packed_round_block(const float *x, struct packed_places p, size_t r);
+/* max|x| of n_blocks blocks, or NaN where something is not finite. */
+typedef float packed_largest(const float *x, size_t n_blocks);
+/* A block's codes, x · factor, and their sums. */
+typedef void packed_round_block(const float *x, float factor, struct packed_place p);
 
-static inline void packed_round_with(const struct packed_round *a, packed_round_block *round)
+static inline __attribute__((always_inline)) void packed_round_with(
+	const struct packed_round *a, packed_largest *largest, packed_round_block *round)
 {
-	size_t height = packed_height(a->n_rows);
+	size_t n_blocks = a->n_in / PACKED_BLOCK;
 
-	for (size_t b = 0; b < a->n_in / PACKED_BLOCK; b++) {
-		struct packed_codes c = packed_codes_of(a->out, height, b);
-		struct packed_places p = { (int8_t *)c.q, (float *)c.d, (float *)c.e,
-			(int32_t *)c.lo, (int32_t *)c.hi };
-		for (size_t r = 0; r < a->n_rows; r++)
-			round(a->x + r * a->x_stride + b * PACKED_BLOCK, p, r);
-		for (size_t r = a->n_rows; r < height; r++)
-			packed_no_codes(p, r, false);
+	for (size_t b = 0, n; b < n_blocks; b += n) {
+		n = n_blocks - b < PACKED_GROUP ? n_blocks - b : PACKED_GROUP;
+		for (size_t r = 0; r < a->n_rows; r++) {
+			const float *x = a->x + r * a->x_stride + b * PACKED_BLOCK;
+			float max = largest(x, n);
+			for (size_t i = 0; i < n; i++) {
+				struct packed_place p =
+					packed_place_of(a->out, a->n_rows, b + i, r);
+				if (!(max >= PACKED_TINY)) {
+					packed_no_codes(p, max != max);
+					continue;
+				}
+				*p.d = max / 127;
+				round(x + i * PACKED_BLOCK, 127 / max, p);
+			}
+		}
 	}
 }
 #endif

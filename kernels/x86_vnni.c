@@ -1,193 +1,265 @@
-/* x86_vnni.c - int8 products with AVX-512 VNNI: sixteen outputs by up to sixteen rows at once.
+/* x86_vnni.c - int8 products with AVX-512 VNNI: thirty-two outputs by up to six rows at once.
  *
- * The codes of a block are unpacked into eight registers once and meet every row of the tile;
- * each row's four activations are broadcast from memory into vpdpbusd. */
+ * Per block and group of four elements, two registers of weights meet four activations of each
+ * row, broadcast once for both. The rows' integer sums are twelve independent chains, which hides
+ * the latency of vpdpbusd; they and the twelve float sums of a group of blocks fill the registers,
+ * so a row's sum over all groups, touched once a group, may lie in memory. */
 #include "kernels/isa.h"
 
 #if defined(__AVX512VNNI__)
 #include "kernels/packed_kinds.h"
 #include <float.h>
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 #define ALWAYS static inline __attribute__((always_inline))
-/* Row tiles that pass over a panel while both stay in the second-level cache. */
-#define TILES_AT_ONCE 8
+/* How far ahead of its use a line of weights is asked for. */
+#define AHEAD 4096
+/* Tiles of rows that pass over a panel while both stay in the second-level cache. */
+#define TILES_BYTES ((size_t)384 << 10)
 
-ALWAYS __m512i low_nibbles(__m512i v)
+/* Elements 4g..4g+3 of sixteen outputs, the lower or the upper ones of the panel. */
+ALWAYS __m512i load_word(enum packed_kind kind, const uint8_t *record, unsigned g, unsigned half)
 {
-	return _mm512_and_si512(v, _mm512_set1_epi8(15));
-}
+	const uint8_t *at = record + (packed_is_narrow(kind) ? g % 4 : g) * 128 + half * 64;
+	const unsigned bits = packed_high_bits(kind);
+	__m512i v = _mm512_load_si512(at);
 
-/* What follows is read the same way, panel after panel: codes and scales alike are asked for one
- * panel ahead. The processor's own prefetch would begin anew at each of the two. */
-ALWAYS void load_codes(enum packed_kind kind, const uint8_t *codes, size_t ahead, __m512i w[8])
-{
-	for (size_t g = 0; g < 8; g++) {
-		if (packed_is_narrow(kind) && g >= 4)
-			break;
-		__m512i v = _mm512_load_si512(codes + g * 64);
-		_mm_prefetch((const char *)codes + g * 64 + ahead, _MM_HINT_T1);
-		if (!packed_is_narrow(kind)) {
-			w[g] = v;
-			continue;
-		}
-		w[g] = low_nibbles(v);
-		w[g + 4] = low_nibbles(_mm512_srli_epi16(v, 4));
-	}
+	if (!packed_is_narrow(kind))
+		return v;
+	if (g >= 4)
+		v = _mm512_srli_epi16(v, 4);
+	v = _mm512_and_si512(v, _mm512_set1_epi8(15));
+	if (bits == 0)
+		return v;
+	const struct packed_high high = packed_high_of(kind, half * 16, g);
+	const __m512i mask = _mm512_set1_epi8((char)(((1 << bits) - 1) << 4));
+	__m512i h = _mm512_load_si512(record + high.at);
+	h = high.shift < 4 ? _mm512_slli_epi16(h, 4 - high.shift)
+			   : _mm512_srli_epi16(h, high.shift - 4);
+	return _mm512_ternarylogic_epi32(v, h, mask, 0xf8); /* v | (h & mask) */
 }
 
 ALWAYS __m512 load_f16(const uint8_t *p)
 {
-	return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+	return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)p));
 }
 
+ALWAYS __m512 load_u8(const uint8_t *p)
+{
+	return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)p)));
+}
+
+ALWAYS __m512 load_i8(const uint8_t *p)
+{
+	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128((const __m128i *)p)));
+}
+
+/* What a block is worth to sixteen outputs; s_hi as in ref_packed.c. */
 struct worth {
 	__m512 s, s_hi, m;
 };
 
-ALWAYS struct worth load_worth(enum packed_kind kind, const uint8_t *scales, size_t b)
+ALWAYS struct worth load_worth(
+	enum packed_kind kind, const uint8_t *head, const uint8_t *record, unsigned half)
 {
+	const uint8_t *scales = record + packed_code_bytes_of(kind);
+	const unsigned o = half * 16;
+	struct worth w;
+
 	if (packed_is_affine(kind)) {
-		scales += b * 4 * PACKED_SCALE_BYTES;
-		__m512 s = _mm512_loadu_ps((const float *)scales);
-		__m512 m = _mm512_loadu_ps((const float *)(scales + 2 * PACKED_SCALE_BYTES));
-		return (struct worth) { s, s, m };
+		w.s = w.s_hi = _mm512_load_ps((const float *)scales + o);
+		w.m = _mm512_load_ps((const float *)(scales + 2 * PACKED_F16_BYTES) + o);
+	} else if (!packed_is_super(kind)) {
+		w.s = w.s_hi = w.m = load_f16(scales + 2 * o);
+	} else if (kind == PACKED_Q6_K) {
+		__m512 d = load_f16(head + 2 * o);
+		w.s = _mm512_mul_ps(d, load_i8(scales + o));
+		w.s_hi = w.m = _mm512_mul_ps(d, load_i8(scales + PACKED_OUTS + o));
+	} else {
+		__m512 d = load_f16(head + 2 * o), dmin = load_f16(head + PACKED_F16_BYTES + 2 * o);
+		w.s = w.s_hi = _mm512_mul_ps(d, load_u8(scales + o));
+		w.m = _mm512_mul_ps(dmin, load_u8(scales + PACKED_OUTS + o));
 	}
-	if (!packed_is_super(kind)) {
-		__m512 s = load_f16(scales + b * PACKED_SCALE_BYTES);
-		return (struct worth) { s, s, s };
-	}
-	scales += b / PACKED_SUPER_BLOCKS * PACKED_SUPER_BYTES;
-	const uint8_t *small = scales + (2 + b % PACKED_SUPER_BLOCKS) * PACKED_SCALE_BYTES;
-	__m512 d = load_f16(scales);
-	__m128i first = _mm_loadu_si128((const __m128i *)small);
-	__m128i second = _mm_loadu_si128((const __m128i *)(small + PACKED_OUTS));
-	if (kind == PACKED_Q6_K) {
-		__m512 lo = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(first));
-		__m512 hi = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(second));
-		return (struct worth) { _mm512_mul_ps(d, lo), _mm512_mul_ps(d, hi), d };
-	}
-	__m512 dmin = load_f16(scales + PACKED_SCALE_BYTES);
-	__m512 s = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(first)));
-	__m512 m = _mm512_mul_ps(dmin, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(second)));
-	return (struct worth) { s, s, m };
+	return w;
 }
 
-ALWAYS __m512i dot4(__m512i acc, __m512i w, const int8_t *q)
-{
-	int32_t four;
-
-	memcpy(&four, q, sizeof four);
-	return _mm512_dpbusd_epi32(acc, w, _mm512_set1_epi32(four));
-}
-
-/* Half a block less its zero code, or the whole. */
-ALWAYS __m512i dot_groups(enum packed_kind kind, const __m512i w[8], const int8_t *q, int begin,
-	int end, int32_t minus)
-{
-	__m512i acc = _mm512_setzero_si512();
-
-	if (!packed_has_min(kind))
-		acc = _mm512_slli_epi32(_mm512_set1_epi32(minus), packed_zero_shift(kind));
-	for (int g = begin; g < end; g++)
-		acc = dot4(acc, w[g], q + (size_t)g * 4);
-	return acc;
-}
-
-ALWAYS __m512 add_row(enum packed_kind kind, const __m512i w[8], const struct worth *s,
-	const struct packed_codes *x, size_t r, __m512 acc)
-{
-	const int8_t *q = x->q + r * PACKED_BLOCK;
-	__m512 d = _mm512_set1_ps(x->d[r]);
-
-	if (kind == PACKED_Q6_K) {
-		__m512i lo = dot_groups(kind, w, q, 0, 4, x->lo[r]);
-		__m512i hi = dot_groups(kind, w, q, 4, 8, x->hi[r]);
-		acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(lo), _mm512_mul_ps(s->s, d), acc);
-		return _mm512_fmadd_ps(_mm512_cvtepi32_ps(hi), _mm512_mul_ps(s->s_hi, d), acc);
-	}
-	__m512i all = dot_groups(kind, w, q, 0, 8, x->lo[r] + x->hi[r]);
-	acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), _mm512_mul_ps(s->s, d), acc);
-	if (packed_has_min(kind))
-		acc = _mm512_fmadd_ps(s->m, _mm512_set1_ps(x->e[r]), acc);
-	return acc;
-}
-
-/* One panel by one tile: its constants are known where this is inlined. */
+/* A tile by a panel: whatever decides the code is known where this is inlined. */
 struct patch {
 	const uint8_t *panel;
 	const void *tile;
-	size_t n_blocks, n_rows, height;
-	size_t ahead; /* bytes to the next panel */
+	size_t n_blocks;
 	float *out;
 	size_t out_stride;
-	__mmask16 mask; /* of the panel's outputs */
+	__mmask32 mask; /* of the panel's outputs */
 };
+
+/* Constants of what is inlined there. */
+struct shape {
+	enum packed_kind kind;
+	size_t height;
+};
+
+/* Integer sums of a block begin with what its zero code takes off. */
+ALWAYS void begin_sums(struct shape s, __m512i sums[PACKED_ROWS][2], const int32_t *minus)
+{
+	for (size_t r = 0; r < s.height; r++) {
+		__m512i v = _mm512_setzero_si512();
+		if (!packed_has_min(s.kind))
+			v = _mm512_slli_epi32(
+				_mm512_set1_epi32(minus[r]), packed_zero_shift(s.kind));
+		sums[r][0] = sums[r][1] = v;
+	}
+}
+
+ALWAYS void add_word(struct shape s, __m512i sums[PACKED_ROWS][2], const uint8_t *record,
+	const int8_t *q, unsigned g)
+{
+	const __m512i low = load_word(s.kind, record, g, 0), high = load_word(s.kind, record, g, 1);
+
+	for (size_t r = 0; r < s.height; r++) {
+		int32_t four;
+		memcpy(&four, q + r * PACKED_BLOCK + (size_t)g * 4, sizeof four);
+		__m512i x = _mm512_set1_epi32(four);
+		sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], low, x);
+		sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], high, x);
+	}
+}
+
+/* Written out, so that g is a constant. */
+ALWAYS void add_half(struct shape s, __m512i sums[PACKED_ROWS][2], const uint8_t *record,
+	const int8_t *q, unsigned g)
+{
+	add_word(s, sums, record, q, g);
+	add_word(s, sums, record, q, g + 1);
+	add_word(s, sums, record, q, g + 2);
+	add_word(s, sums, record, q, g + 3);
+}
+
+/* group += sums · scales, those of the lower and of the upper outputs. */
+ALWAYS void weigh_sums(struct shape s, __m512 group[PACKED_ROWS][2],
+	const __m512i sums[PACKED_ROWS][2], __m512 low, __m512 high)
+{
+	for (size_t r = 0; r < s.height; r++) {
+		group[r][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][0]), low, group[r][0]);
+		group[r][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][1]), high, group[r][1]);
+	}
+}
+
+ALWAYS void add_minima(
+	struct shape s, __m512 group[PACKED_ROWS][2], const int32_t *minus, __m512 low, __m512 high)
+{
+	for (size_t r = 0; r < s.height; r++) {
+		__m512 all = _mm512_cvtepi32_ps(_mm512_set1_epi32(minus[r]));
+		group[r][0] = _mm512_fmadd_ps(low, all, group[r][0]);
+		group[r][1] = _mm512_fmadd_ps(high, all, group[r][1]);
+	}
+}
+
+ALWAYS void add_block(struct shape s, const uint8_t *head, const uint8_t *record,
+	const struct packed_codes *x, __m512 group[PACKED_ROWS][2])
+{
+	__m512i sums[PACKED_ROWS][2];
+
+	for (size_t i = 0; i < packed_record_bytes_of(s.kind); i += 64)
+		_mm_prefetch((const char *)record + AHEAD + i, _MM_HINT_T0);
+	begin_sums(s, sums, s.kind == PACKED_Q6_K ? x->lo : x->all);
+	add_half(s, sums, record, x->q, 0);
+	const struct worth low = load_worth(s.kind, head, record, 0);
+	const struct worth high = load_worth(s.kind, head, record, 1);
+	if (s.kind == PACKED_Q6_K) {
+		weigh_sums(s, group, sums, low.s, high.s);
+		begin_sums(s, sums, x->hi);
+	}
+	add_half(s, sums, record, x->q, 4);
+	weigh_sums(s, group, sums, low.s_hi, high.s_hi);
+	if (packed_has_min(s.kind))
+		add_minima(s, group, x->all, low.m, high.m);
+}
+
+/* acc += the group that begins with block b, times the activations' scale. */
+ALWAYS void add_group(struct shape s, const struct patch *p, size_t b, __m512 acc[PACKED_ROWS][2])
+{
+	const size_t n = p->n_blocks - b < PACKED_GROUP ? p->n_blocks - b : PACKED_GROUP;
+	const uint8_t *record = p->panel + packed_record_at(s.kind, b);
+	const uint8_t *head = record - packed_head_bytes_of(s.kind);
+	struct packed_codes x = packed_codes_of(p->tile, s.height, b);
+	const float *d = x.d;
+	__m512 group[PACKED_ROWS][2];
+
+	for (size_t r = 0; r < s.height; r++)
+		group[r][0] = group[r][1] = _mm512_setzero_ps();
+	for (size_t i = 0; i < n; i++) {
+		x = packed_codes_of(p->tile, s.height, b + i);
+		add_block(s, head, record, &x, group);
+		record += packed_record_bytes_of(s.kind);
+	}
+	for (size_t r = 0; r < s.height; r++) {
+		acc[r][0] = _mm512_fmadd_ps(group[r][0], _mm512_set1_ps(d[r]), acc[r][0]);
+		acc[r][1] = _mm512_fmadd_ps(group[r][1], _mm512_set1_ps(d[r]), acc[r][1]);
+	}
+}
 
 ALWAYS void run_patch(enum packed_kind kind, const struct patch *p, size_t height)
 {
-	const size_t n_codes = packed_code_bytes_of(kind);
-	const size_t n_scales = packed_scale_bytes_of(kind);
-	const uint8_t *scales = p->panel + p->n_blocks * n_codes;
-	__m512 acc[PACKED_ROWS];
+	const struct shape s = { kind, height };
+	__m512 acc[PACKED_ROWS][2];
 
 	for (size_t r = 0; r < height; r++)
-		acc[r] = _mm512_setzero_ps();
-	for (size_t b = 0; b < p->n_blocks; b++) {
-		const struct packed_codes x = packed_codes_of(p->tile, height, b);
-		const struct worth s = load_worth(kind, scales, b);
-		__m512i w[8];
-		load_codes(kind, p->panel + b * n_codes, p->ahead, w);
-		for (size_t i = 0; i < n_scales; i += 64)
-			_mm_prefetch(
-				(const char *)scales + b * n_scales + p->ahead + i, _MM_HINT_T1);
-		for (size_t r = 0; r < height; r++)
-			acc[r] = add_row(kind, w, &s, &x, r, acc[r]);
+		acc[r][0] = acc[r][1] = _mm512_setzero_ps();
+	for (size_t b = 0; b < p->n_blocks; b += PACKED_GROUP)
+		add_group(s, p, b, acc);
+	for (size_t r = 0; r < height; r++) {
+		float *out = p->out + r * p->out_stride;
+		_mm512_mask_storeu_ps(out, (__mmask16)p->mask, acc[r][0]);
+		_mm512_mask_storeu_ps(out + 16, (__mmask16)(p->mask >> 16), acc[r][1]);
 	}
-	for (size_t r = 0; r < height; r++)
-		if (r < p->n_rows)
-			_mm512_mask_storeu_ps(p->out + r * p->out_stride, p->mask, acc[r]);
 }
 
-ALWAYS void run_height(enum packed_kind kind, const struct patch *p)
+ALWAYS void run_height(enum packed_kind kind, const struct patch *p, size_t height)
 {
-	switch (p->height) {
+	switch (height) {
 	case 1: run_patch(kind, p, 1); break;
 	case 2: run_patch(kind, p, 2); break;
+	case 3: run_patch(kind, p, 3); break;
 	case 4: run_patch(kind, p, 4); break;
-	case 8: run_patch(kind, p, 8); break;
-	case 16: run_patch(kind, p, 16); break;
+	case 5: run_patch(kind, p, 5); break;
+	case 6: run_patch(kind, p, 6); break;
 	}
 }
 
-ALWAYS void run_tiles(enum packed_kind kind, const struct packed_mul *m, size_t o, size_t first)
+/* Tiles [begin, end) by one panel. */
+ALWAYS void run_tiles(
+	enum packed_kind kind, const struct packed_mul *m, size_t o, const size_t tiles[2])
 {
-	size_t last = first + (size_t)TILES_AT_ONCE * PACKED_ROWS;
 	size_t n_outs = m->o_end - o < PACKED_OUTS ? m->o_end - o : PACKED_OUTS;
 	struct patch p = {
 		.panel =
 			(const uint8_t *)m->w + o / PACKED_OUTS * packed_panel_bytes(kind, m->n_in),
 		.n_blocks = m->n_in / PACKED_BLOCK,
-		.ahead = packed_panel_bytes(kind, m->n_in),
 		.out_stride = m->out_stride,
-		.mask = (__mmask16)((1u << n_outs) - 1),
+		.mask = n_outs == 32 ? UINT32_MAX : (1u << n_outs) - 1,
 	};
 
-	for (size_t r = first; r < m->n_rows && r < last; r += PACKED_ROWS) {
+	for (size_t i = tiles[0]; i < tiles[1]; i++) {
+		size_t r = packed_tile_row(m->n_rows, i);
 		p.tile = (const char *)m->x + packed_rows_bytes(r, m->n_in);
-		p.n_rows = m->n_rows - r < PACKED_ROWS ? m->n_rows - r : PACKED_ROWS;
-		p.height = packed_height(p.n_rows);
 		p.out = m->out + r * m->out_stride + o;
-		run_height(kind, &p);
+		run_height(kind, &p, packed_tile_row(m->n_rows, i + 1) - r);
 	}
 }
 
 ALWAYS void run_kind(enum packed_kind kind, const struct packed_mul *m)
 {
-	for (size_t r = 0; r < m->n_rows; r += (size_t)TILES_AT_ONCE * PACKED_ROWS)
+	size_t n_tiles = packed_tiles(m->n_rows);
+	size_t at_once = TILES_BYTES / (packed_rows_bytes(PACKED_ROWS, m->n_in) + 1) + 1;
+
+	for (size_t i = 0; i < n_tiles; i += at_once) {
+		size_t last = n_tiles - i < at_once ? n_tiles : i + at_once;
 		for (size_t o = m->o_begin; o < m->o_end; o += PACKED_OUTS)
-			run_tiles(kind, m, o, r);
+			run_tiles(kind, m, o, (const size_t[]) { i, last });
+	}
 }
 
 static void packed_mul(const struct packed_mul *m)
@@ -205,30 +277,38 @@ static void packed_mul(const struct packed_mul *m)
 	}
 }
 
-static void round_block(const float *x, struct packed_places p, size_t r)
+ALWAYS float largest(const float *x, size_t n_blocks)
 {
 	const __m512 most = _mm512_set1_ps(FLT_MAX);
-	__m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
-	__m512 abs_a = _mm512_abs_ps(a), abs_b = _mm512_abs_ps(b);
-	__mmask16 finite = _mm512_cmp_ps_mask(abs_a, most, _CMP_LE_OQ) &
-			   _mm512_cmp_ps_mask(abs_b, most, _CMP_LE_OQ);
-	float max = _mm512_reduce_max_ps(_mm512_max_ps(abs_a, abs_b));
+	__m512 max = _mm512_setzero_ps();
+	__mmask16 finite = 0xffff;
 
-	if (finite != 0xffff || max < PACKED_TINY) {
-		packed_no_codes(p, r, finite != 0xffff);
-		return;
+	for (size_t i = 0; i < n_blocks * PACKED_BLOCK; i += 16) {
+		__m512 v = _mm512_abs_ps(_mm512_loadu_ps(x + i));
+		finite &= _mm512_cmp_ps_mask(v, most, _CMP_LE_OQ);
+		max = _mm512_max_ps(max, v);
 	}
-	__m512 factor = _mm512_set1_ps(127 / max);
-	__m512i qa = _mm512_cvtps_epi32(_mm512_mul_ps(a, factor));
-	__m512i qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, factor));
-	_mm_storeu_si128((__m128i *)(p.q + r * PACKED_BLOCK), _mm512_cvtepi32_epi8(qa));
-	_mm_storeu_si128((__m128i *)(p.q + r * PACKED_BLOCK + 16), _mm512_cvtepi32_epi8(qb));
-	packed_note_codes(p, r, max, _mm512_reduce_add_epi32(qa), _mm512_reduce_add_epi32(qb));
+	return finite == 0xffff ? _mm512_reduce_max_ps(max) : NAN;
+}
+
+ALWAYS void round_block(const float *x, float factor, struct packed_place p)
+{
+	const __m512 f = _mm512_set1_ps(factor);
+	__m512i lo = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), f));
+	__m512i hi = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16), f));
+	__m256i q = _mm256_set_m128i(_mm512_cvtepi32_epi8(hi), _mm512_cvtepi32_epi8(lo));
+	/* Sums of four, then of each half in every lane of its 128 bits. */
+	__m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), q);
+
+	sums = _mm256_hadd_epi32(sums, sums);
+	sums = _mm256_hadd_epi32(sums, sums);
+	_mm256_storeu_si256((__m256i *)p.q, q);
+	packed_note_sums(p, _mm256_extract_epi32(sums, 0), _mm256_extract_epi32(sums, 4));
 }
 
 static void packed_round(const struct packed_round *a)
 {
-	packed_round_with(a, round_block);
+	packed_round_with(a, largest, round_block);
 }
 
 void vnni_fill(struct kernels *k)

@@ -84,15 +84,16 @@ static void round_tiles(struct step *s, void *arg, size_t begin, size_t end)
 	const struct product *p = arg;
 	size_t n_in = p->matrix->w.n_in;
 
-	for (size_t r = begin * PACKED_ROWS; r < p->n_rows && r < end * PACKED_ROWS;
-		r += PACKED_ROWS)
+	for (size_t i = begin; i < end; i++) {
+		size_t r = packed_tile_row(p->n_rows, i);
 		s->k.packed_round(&(struct packed_round) {
 			.x = p->x + r * p->x_stride,
-			.n_rows = p->n_rows - r < PACKED_ROWS ? p->n_rows - r : PACKED_ROWS,
+			.n_rows = packed_tile_row(p->n_rows, i + 1) - r,
 			.n_in = n_in,
 			.x_stride = p->x_stride,
 			.out = (char *)s->codes + packed_rows_bytes(r, n_in),
 		});
+	}
 }
 
 static void round_rows(struct step *s, const struct product *p, size_t n)
@@ -106,7 +107,7 @@ static void round_rows(struct step *s, const struct product *p, size_t n)
 	struct product first = p[i];
 	for (; i < n; i++)
 		assert(!p[i].matrix->packed || p[i].x == first.x);
-	cpu_each_rows(s, round_tiles, &first, (first.n_rows + PACKED_ROWS - 1) / PACKED_ROWS,
+	cpu_each_rows(s, round_tiles, &first, packed_tiles(first.n_rows),
 		PACKED_ROWS * first.matrix->w.n_in);
 }
 
