@@ -37,6 +37,7 @@ static void find_members(struct json_span params, struct routing *r)
 		{ "model_id", &r->model_id },
 		{ "primary_id", &r->primary_id },
 		{ "draft_id", &r->draft_id },
+		{ "draft_model", &r->draft_id },
 		{ "stream_id", &r->stream_id },
 		{ "timeout_ms", &r->timeout_ms },
 		{ "priority", &r->priority },

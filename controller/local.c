@@ -89,7 +89,7 @@ static void answer_ping(struct controller *c, struct call *call)
 	buf_addc(&out, '{');
 	/* MCP's answer is empty, and its clients insist. */
 	if (!c->speaks_mcp)
-		jout_key_num(&out, "uptime", (double)(clock_us() - c->started_us) / 1e6);
+		jout_key_fixed(&out, "uptime", (double)(clock_us() - c->started_us) / 1e6, 3);
 	buf_addc(&out, '}');
 	finish(c, call, &out);
 }

@@ -87,10 +87,11 @@ static void pass_continued_stats(struct controller *c, struct stream *s, struct 
 	double total = (double)(clock_us() - s->arrived_us) / 1e6;
 	double first = s->first_us ? (double)(s->first_us - s->arrived_us) / 1e6 : total;
 	splice_without(&told, params, ours);
-	jout_key_num(&told, "time_to_first_token", first);
-	jout_key_num(&told, "total_time", total);
-	jout_key_num(&told, "tokens_per_second",
-		s->n_tokens > 1 && total > first ? (double)(s->n_tokens - 1) / (total - first) : 0);
+	jout_key_fixed(&told, "time_to_first_token", first, 6);
+	jout_key_fixed(&told, "total_time", total, 6);
+	jout_key_fixed(&told, "tokens_per_second",
+		s->n_tokens > 1 && total > first ? (double)(s->n_tokens - 1) / (total - first) : 0,
+		3);
 	jout_key_int(&told, "replays", s->n_replays);
 	buf_addc(&told, '}');
 	rpc_write_notification(&text, "stream.stats", told.data, told.n_bytes);

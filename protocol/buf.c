@@ -192,6 +192,24 @@ void jout_num(struct buf *b, double v)
 	buf_add(b, text, (size_t)n);
 }
 
+void jout_fixed(struct buf *b, double v, int n_decimals)
+{
+	/* Beyond 2^53 there are no decimals to print, and %f has no bound. */
+	char text[40];
+	if (!isfinite(v) || fabs(v) > 9007199254740992.0) {
+		jout_num(b, v);
+		return;
+	}
+	int n = snprintf(text, sizeof text, "%.*f", n_decimals, v);
+	if (memchr(text, '.', (size_t)n)) {
+		while (text[n - 1] == '0')
+			n--;
+		n -= text[n - 1] == '.';
+	}
+	const bool is_zero = n == 2 && text[0] == '-' && text[1] == '0';
+	buf_add(b, text + is_zero, (size_t)(n - is_zero));
+}
+
 void jout_float(struct buf *b, float v)
 {
 	char text[32];
@@ -252,6 +270,12 @@ void jout_key_num(struct buf *b, const char *key, double v)
 {
 	jout_key(b, key);
 	jout_num(b, v);
+}
+
+void jout_key_fixed(struct buf *b, const char *key, double v, int n_decimals)
+{
+	jout_key(b, key);
+	jout_fixed(b, v, n_decimals);
 }
 
 void jout_key_bool(struct buf *b, const char *key, bool v)

@@ -40,6 +40,8 @@ void jout_int(struct buf *b, int64_t v);
 void jout_uint(struct buf *b, uint64_t v);
 void jout_num(struct buf *b, double v);
 void jout_float(struct buf *b, float v); /* shortest text that reads back as this float */
+/* At most so many decimals (0..9), without zeros at the end: for what was measured. */
+void jout_fixed(struct buf *b, double v, int n_decimals);
 void jout_bool(struct buf *b, bool v);
 
 /* Object members: writes `,` first unless the last byte is `{` or `[`, then "key":. Keys
@@ -50,6 +52,7 @@ void jout_key_str(struct buf *b, const char *key, const char *s, size_t n);
 void jout_key_cstr(struct buf *b, const char *key, const char *s);
 void jout_key_int(struct buf *b, const char *key, int64_t v);
 void jout_key_num(struct buf *b, const char *key, double v);
+void jout_key_fixed(struct buf *b, const char *key, double v, int n_decimals);
 void jout_key_bool(struct buf *b, const char *key, bool v);
 void jout_key_raw(struct buf *b, const char *key, const char *json, size_t n);
 #endif

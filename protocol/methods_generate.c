@@ -2,9 +2,6 @@
 #include "protocol/limits.h"
 #include "protocol/methods_table.h"
 
-#define NO_DRAFTS                                                                         \
-	"a draft model inside generate is not available; use check_draft, prediction or " \
-	"speculative"
 #define FROM_MODEL "default: the model's generation_config.json, then "
 
 #define PARAM_ROWS_PROMPT                                                                          \
@@ -100,6 +97,9 @@ static const struct param SPECULATIVE[] = {
 		.choices = "ngram off",
 		.preset = "\"ngram\"",
 		.doc = "ngram: what followed the last tokens when they came before." },
+	BOOL_ROW("adaptive", "true",
+		"Draft only where it is faster than going without. false: always, and as much as "
+		"`num_draft_tokens` allows."),
 };
 
 #define PARAM_ROWS_CACHE                                                                         \
@@ -196,9 +196,15 @@ static const struct param GENERATE[] = {
 		.type = PARAM_OBJECT,
 		.choices = "{\"type\":\"text\"}",
 		.refused = "structured output is not available; only {\"type\":\"text\"} is" },
-	REFUSED_ROW("draft_model", PARAM_STRING, NULL, NO_DRAFTS),
+	{ .name = "draft_model",
+		.type = PARAM_MODEL_ID,
+		.nullable = true,
+		.doc = "Another loaded model, much smaller and of the same vocabulary, that drafts "
+		       "where `prediction` and `speculative` have nothing. The text never depends "
+		       "on it." },
 	INT_ROW("num_draft_tokens", 0, LIMIT_DRAFT, NULL,
-		"Longest draft of `prediction` or `speculative`; 0 = draft nothing. Default 16."),
+		"Longest draft; 0 = draft nothing. Default 16, with `prediction` 64. How long one "
+		"is follows from what drafts cost and how many hold."),
 	{ .name = "prediction",
 		.type = PARAM_OBJECT,
 		.nullable = true,

@@ -20,7 +20,8 @@ struct call {
 	size_t n_id;
 	char *stream_id; /* NULL if it has none */
 	UT_hash_handle by_stream;
-	const struct model_ref *model; /* the one it uses, so that unloading can wait; or NULL */
+	/* The ones it uses, so that unloading can wait; or NULL. */
+	const struct model_ref *model, *draft;
 	/* Ask the call to end. It may end before this returns, or later; it always ends. */
 	void (*cancel)(struct call *c, enum cancel_how how);
 	struct cancel_waiter **waiting; /* `cancel` requests to answer when it is over */

@@ -98,13 +98,13 @@ static void write_estimate(struct buf *out, double primary, double draft, bool c
 		compatible && draft < WORTHWHILE_RATIO * primary
 			? "Good pairing"
 			: "May not provide significant speedup");
-	jout_key_num(out, "expected_speedup_value", speedup);
-	jout_key_num(out, "size_ratio_value", ratio);
+	jout_key_fixed(out, "expected_speedup_value", speedup, 6);
+	jout_key_fixed(out, "size_ratio_value", ratio, 6);
 	jout_key_bool(out, "measured", false);
 	buf_addc(out, '}');
 }
 
-static void compare(struct pair *p, struct buf *out)
+static bool compare(struct pair *p, struct buf *out)
 {
 	const struct model *a = model_ref_model(p->primary), *b = model_ref_model(p->draft);
 	const struct tokenizer *ta = model_tokenizer(a), *tb = model_tokenizer(b);
@@ -126,19 +126,47 @@ static void compare(struct pair *p, struct buf *out)
 	write_model(out, "draft_model", p->draft);
 	write_estimate(out, (double)ia->parameter_count, (double)ib->parameter_count, same);
 	buf_adds(out, "}}");
+	return same;
+}
+
+static bool report(const struct model_ref *primary, const struct model_ref *draft, struct buf *out)
+{
+	struct pair p = {
+		.primary = primary, .draft = draft, .errors = BUF_INIT, .warnings = BUF_INIT
+	};
+	const bool same = compare(&p, out);
+	buf_release(&p.errors);
+	buf_release(&p.warnings);
+	return same;
+}
+
+int check_draft_pair(struct models *m, const struct model_ref *primary,
+	const struct model_ref *draft, struct fault *f)
+{
+	struct buf out = BUF_INIT;
+	const bool same = models_is_pair(m, primary, draft) || report(primary, draft, &out);
+	if (same) {
+		models_note_pair(m, primary, draft);
+	} else {
+		fault_set(f, ERR_DRAFT_INCOMPATIBLE,
+			"%s cannot draft for %s: their token ids mean different pieces",
+			model_ref_id(draft), model_ref_id(primary));
+		fault_add_str(f, "model_id", model_ref_id(primary));
+		fault_add_str(f, "draft_model", model_ref_id(draft));
+		fault_add_json(f, "report", buf_cstr(&out));
+	}
+	buf_release(&out);
+	return same ? 0 : ERR_DRAFT_INCOMPATIBLE;
 }
 
 static void check_pair(struct request *rq, const char *primary_id, const char *draft_id)
 {
 	struct fault f = { 0 };
-	struct pair p = { .errors = BUF_INIT, .warnings = BUF_INIT };
 	struct buf out = BUF_INIT;
 	struct model_ref *primary = catalog_get(rq->w->catalog, primary_id, &f);
 	struct model_ref *draft = primary ? catalog_get(rq->w->catalog, draft_id, &f) : NULL;
 	if (draft) {
-		p.primary = primary;
-		p.draft = draft;
-		compare(&p, &out);
+		report(primary, draft, &out);
 		reply_result(rq->reply, out.data, out.n_bytes);
 		model_ref_release(draft);
 	} else {
@@ -146,8 +174,6 @@ static void check_pair(struct request *rq, const char *primary_id, const char *d
 	}
 	if (primary)
 		model_ref_release(primary);
-	buf_release(&p.errors);
-	buf_release(&p.warnings);
 	buf_release(&out);
 	json_object_put(rq->params);
 }

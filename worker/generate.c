@@ -3,6 +3,7 @@
 #include "worker/generate.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
+#include "worker/check_draft.h"
 #include "worker/models.h"
 #include "worker/params.h"
 #include "worker/stream_wire.h"
@@ -119,6 +120,8 @@ static void open_admission(struct letter *l)
 static void build(struct stream *s)
 {
 	generate_request_build(s->params, s->model, s->arrived, &s->job, &s->fault);
+	if (s->job && s->draft)
+		s->job->draft_model = model_ref_take(s->draft);
 }
 
 static void run_build(struct chore *c)
@@ -177,7 +180,32 @@ static int check_stream_id(struct worker *w, struct json_object *params, struct 
 	return ERR_INVALID_PARAMS;
 }
 
-static struct stream *stream_new(struct request *rq, struct model_ref *model)
+/* The models a request names, loaded. */
+struct named {
+	struct model_ref *model, *draft; /* references; draft may be NULL */
+};
+
+/* ERR_MODEL_NOT_LOADED, ERR_DRAFT_INCOMPATIBLE; nothing is held then. */
+static int find_models(struct request *rq, struct named *out, struct fault *f)
+{
+	const char *draft_id = params_str(rq->params, "draft_model");
+	int err = 0;
+	*out = (struct named) { catalog_get(rq->w->catalog, params_str(rq->params, "model_id"), f),
+		NULL };
+	if (!out->model)
+		return f->err;
+	if (!draft_id)
+		return 0;
+	out->draft = catalog_get(rq->w->catalog, draft_id, f);
+	err = out->draft ? check_draft_pair(rq->w->models, out->model, out->draft, f) : f->err;
+	if (err != 0) {
+		model_ref_release(out->draft);
+		model_ref_release(out->model);
+	}
+	return err;
+}
+
+static struct stream *stream_new(struct request *rq, const struct named *named)
 {
 	struct stream *s = xcalloc(1, sizeof *s);
 	char own_id[37];
@@ -185,13 +213,15 @@ static struct stream *stream_new(struct request *rq, struct model_ref *model)
 	if (!id)
 		random_stream_id(own_id);
 	s->w = rq->w;
-	s->model = model;
+	s->model = named->model;
+	s->draft = named->draft;
 	s->params = rq->params;
 	s->reply = rq->reply;
 	s->arrived = rq->arrived;
 	s->key = ++rq->w->last_key;
 	s->call.cancel = on_cancel;
-	s->call.model = model;
+	s->call.model = named->model;
+	s->call.draft = named->draft;
 	s->chore.run = run_build;
 	s->letter.open = open_admission;
 	pthread_mutex_init(&s->lock, NULL);
@@ -199,24 +229,32 @@ static struct stream *stream_new(struct request *rq, struct model_ref *model)
 	return s;
 }
 
+/* A model that is being loaded is waited for, one after the other. */
+static bool waits_for_models(const struct request *rq)
+{
+	const char *draft_id = params_str(rq->params, "draft_model");
+	return models_wait_for(rq, params_str(rq->params, "model_id")) ||
+	       (draft_id && models_wait_for(rq, draft_id));
+}
+
 void handle_generate(struct request *rq)
 {
 	struct fault f = { 0 };
 	struct wire_options wire;
-	struct model_ref *model = NULL;
-	const char *model_id = params_str(rq->params, "model_id");
-	if (check_stream_id(rq->w, rq->params, &f) == 0 &&
-		generate_request_wire(rq->params, &wire, &f) == 0) {
-		if (models_wait_for(rq, model_id))
-			return;
-		model = catalog_get(rq->w->catalog, model_id, &f);
-	}
-	if (!model) {
+	struct named named;
+	int err = check_stream_id(rq->w, rq->params, &f);
+	if (err == 0)
+		err = generate_request_wire(rq->params, &wire, &f);
+	if (err == 0 && waits_for_models(rq))
+		return;
+	if (err == 0)
+		err = find_models(rq, &named, &f);
+	if (err != 0) {
 		reply_fault(rq->reply, &f);
 		json_object_put(rq->params);
 		return;
 	}
-	struct stream *s = stream_new(rq, model);
+	struct stream *s = stream_new(rq, &named);
 	s->wire = wire;
 	s->credit.window = wire.ack_window ? wire.ack_window : rq->w->options.window;
 	if (!wire.stream)

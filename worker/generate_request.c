@@ -13,8 +13,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* Longest draft, where the request does not say. */
-#define DRAFT_TOKENS 16
+/* Longest draft, where the request does not say; a caller's own guess is worth a longer one. */
+#define DRAFT_TOKENS     16
+#define PREDICTED_TOKENS LIMIT_DRAFT
 
 static int refuse(struct fault *f, const char *path, const char *why)
 {
@@ -245,34 +246,40 @@ int generate_request_cache(struct job *j, struct json_object *params, struct fau
 	return 0;
 }
 
-/* Drafted from the caller's guess, from the text itself, or not at all. */
-static int take_drafting(struct job *j, struct json_object *params, struct fault *f)
+static int take_prediction(struct job *j, struct json_object *prediction, struct fault *f)
 {
-	const struct tokenizer *t = model_tokenizer(model_ref_model(j->model));
-	struct json_object *prediction = params_get(params, "prediction");
-	struct json_object *speculative = params_get(params, "speculative");
-	const char *mode = speculative ? params_str(speculative, "mode") : "off";
+	const struct model *m = model_ref_model(j->model);
 	struct tok_ids ids = { 0 };
 	size_t n;
-	j->look_up = !mode || strcmp(mode, "ngram") == 0;
-	if (!prediction && !speculative && params_int(params, "num_draft_tokens", 0) > 0)
-		return refuse(f, "num_draft_tokens",
-			"says how long a draft is, but nothing to draft from is given: add "
-			"prediction or speculative");
-	if (prediction || j->look_up)
-		j->max_draft = (size_t)params_int(params, "num_draft_tokens", DRAFT_TOKENS);
-	if (!prediction || j->max_draft == 0)
-		return 0;
 	const char *text = params_bytes(prediction, "content", &n);
-	const int err = tokenizer_encode(t, text, n, TOK_PARSE_SPECIAL, &ids, f);
+	const int err = tokenizer_encode(model_tokenizer(m), text, n, TOK_PARSE_SPECIAL, &ids, f);
 	j->prediction = ids.ids;
 	j->n_prediction = err ? 0 : ids.n;
 	for (size_t i = 0; i < j->n_prediction; i++)
-		if (ids.ids[i] < 0 ||
-			(size_t)ids.ids[i] >= model_info(model_ref_model(j->model))->vocab_size)
+		if (ids.ids[i] < 0 || (size_t)ids.ids[i] >= model_info(m)->vocab_size)
 			return refuse(f, "prediction.content",
 				"has a token that the model has no row for");
 	return err;
+}
+
+/* Drafted from the caller's guess, from the text itself, by another model, or not at all. */
+static int take_drafting(struct job *j, struct json_object *params, struct fault *f)
+{
+	struct json_object *prediction = params_get(params, "prediction");
+	struct json_object *speculative = params_get(params, "speculative");
+	const bool by_model = params_has(params, "draft_model");
+	const char *mode = speculative ? params_str(speculative, "mode") : "off";
+	j->look_up = !mode || strcmp(mode, "ngram") == 0;
+	j->draft_always = speculative && !params_bool(speculative, "adaptive", true);
+	if (!prediction && !speculative && !by_model &&
+		params_int(params, "num_draft_tokens", 0) > 0)
+		return refuse(f, "num_draft_tokens",
+			"says how long a draft is, but nothing to draft from is given: add "
+			"draft_model, prediction or speculative");
+	if (prediction || j->look_up || by_model)
+		j->max_draft = (size_t)params_int(
+			params, "num_draft_tokens", prediction ? PREDICTED_TOKENS : DRAFT_TOKENS);
+	return prediction && j->max_draft > 0 ? take_prediction(j, prediction, f) : 0;
 }
 
 /* What an earlier run generated stands behind the prompt. */

@@ -34,7 +34,7 @@ static void handle_ping(struct request *rq)
 {
 	struct buf out = BUF_INIT;
 	buf_addc(&out, '{');
-	jout_key_num(&out, "uptime", clock_now() - rq->w->started);
+	jout_key_fixed(&out, "uptime", clock_now() - rq->w->started, 3);
 	buf_addc(&out, '}');
 	answer(rq, out.data, out.n_bytes);
 	buf_release(&out);

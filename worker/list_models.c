@@ -76,7 +76,7 @@ static void list_loading(void *arg, const char *model_id, double fraction)
 	if (models_find(l->w->models, model_id))
 		return;
 	begin_plain(&l->out, model_id, "loading");
-	jout_key_num(&l->out, "progress", fraction);
+	jout_key_fixed(&l->out, "progress", fraction, 3);
 	buf_addc(&l->out, '}');
 }
 

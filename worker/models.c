@@ -29,8 +29,42 @@ static void loaded_free(struct loaded *l)
 	free(l);
 }
 
+/* -- pairs ----------------------------------------------------------------------------------- */
+
+bool models_is_pair(
+	const struct models *m, const struct model_ref *primary, const struct model_ref *draft)
+{
+	const struct model_pair *p = m->pairs;
+	while (p && (p->primary != primary || p->draft != draft))
+		p = p->next;
+	return p;
+}
+
+void models_note_pair(
+	struct models *m, const struct model_ref *primary, const struct model_ref *draft)
+{
+	if (models_is_pair(m, primary, draft))
+		return;
+	struct model_pair *p = xcalloc(1, sizeof *p);
+	*p = (struct model_pair) { primary, draft, m->pairs };
+	m->pairs = p;
+}
+
+/* Models came or went: their addresses may stand for others now. */
+static void forget_pairs(struct models *m)
+{
+	while (m->pairs) {
+		struct model_pair *p = m->pairs;
+		m->pairs = p->next;
+		free(p);
+	}
+}
+
+/* -- records --------------------------------------------------------------------------------- */
+
 void models_free(struct models *m)
 {
+	forget_pairs(m);
 	while (m->loaded) {
 		struct loaded *l = m->loaded;
 		m->loaded = l->next;
@@ -60,6 +94,7 @@ void models_remember(struct models *m, const struct loaded *l)
 void models_forget(struct models *m, const char *model_id)
 {
 	struct loaded *l = models_find(m, model_id);
+	forget_pairs(m);
 	if (!l)
 		return;
 	LL_DELETE(m->loaded, l);
@@ -76,7 +111,7 @@ static size_t calls_using(const struct worker *w, const struct model_ref *ref)
 	const struct call *c;
 	size_t n = 0;
 	DL_FOREACH (w->calls.list, c)
-		n += c->model == ref;
+		n += c->model == ref || c->draft == ref;
 	return n;
 }
 
@@ -162,7 +197,7 @@ void models_write(
 	jout_key_int(out, "shared_bytes", (int64_t)i->shared_bytes);
 	jout_key_int(out, "kv_bytes_per_token", (int64_t)i->kv_bytes_per_token);
 	jout_key_cstr(out, "cached_path", i->path);
-	jout_key_num(out, "load_ms", l ? l->load_ms : 0);
+	jout_key_fixed(out, "load_ms", l ? l->load_ms : 0, 3);
 	jout_key_int(out, "replicas", 1);
 	if (l && l->is_draft)
 		jout_key_bool(out, "draft", true);

@@ -18,8 +18,15 @@ struct loaded {
 	struct loaded *next;
 };
 
+/* Two loaded models of which one was found fit to draft for the other. */
+struct model_pair {
+	const struct model_ref *primary, *draft;
+	struct model_pair *next;
+};
+
 struct models {
 	struct loaded *loaded;
+	struct model_pair *pairs;
 	struct load *loads;     /* running or queued, newest first */
 	struct unload *unloads; /* waiting for running calls */
 };
@@ -33,6 +40,12 @@ struct loaded *models_find(const struct models *m, const char *model_id); /* NUL
 /* Remember a model that was just put in the catalog. Replaces an older record. */
 void models_remember(struct models *m, const struct loaded *l); /* strings are copied */
 void models_forget(struct models *m, const char *model_id);
+
+/* Comparing two vocabularies takes milliseconds: a good pair is remembered while both stay. */
+bool models_is_pair(
+	const struct models *m, const struct model_ref *primary, const struct model_ref *draft);
+void models_note_pair(
+	struct models *m, const struct model_ref *primary, const struct model_ref *draft);
 
 /* If model_id is not loaded but being loaded: keep rq until that is decided, and true. */
 bool models_wait_for(const struct request *rq, const char *model_id);

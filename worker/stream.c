@@ -257,6 +257,7 @@ static void stream_free(struct stream *s)
 	if (s->job)
 		job_free(s->job);
 	json_object_put(s->params);
+	model_ref_release(s->draft);
 	model_ref_release(s->model);
 	free(s);
 }

@@ -38,11 +38,11 @@ struct stream {
 	struct worker *w;
 	struct chore chore; /* building the job from a very long prompt */
 	struct letter letter;
-	struct reply *reply;        /* until the handshake, resp. the result */
-	struct json_object *params; /* until the job is built */
-	struct model_ref *model;
-	struct job *job;    /* until it is submitted */
-	struct fault fault; /* of building it */
+	struct reply *reply;             /* until the handshake, resp. the result */
+	struct json_object *params;      /* until the job is built */
+	struct model_ref *model, *draft; /* draft may be NULL */
+	struct job *job;                 /* until it is submitted */
+	struct fault fault;              /* of building it */
 	struct wire_options wire;
 	struct credit credit;
 	struct progress progress;

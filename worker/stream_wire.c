@@ -9,7 +9,7 @@ void stream_write_handshake(const struct stream *s, struct buf *out, double star
 {
 	buf_addc(out, '{');
 	jout_key_cstr(out, "stream_id", s->call.stream_id);
-	jout_key_num(out, "started_at", started_at);
+	jout_key_fixed(out, "started_at", started_at, 6);
 	jout_key_int(out, "seed", (int64_t)s->seed);
 	buf_addc(out, '}');
 }
@@ -146,16 +146,52 @@ void stream_write_usage(struct buf *out, const struct job_result *r, size_t n_dr
 	buf_addc(out, '}');
 }
 
+/* Of each position in a draft, as far as any reached: how many drafts had a token there, or
+ * had one that held. */
+static void write_positions(struct buf *out, const char *key, const struct draft_counts *c,
+	const uint32_t counts[LIMIT_DRAFT])
+{
+	jout_key(out, key);
+	buf_addc(out, '[');
+	for (size_t i = 0; i < LIMIT_DRAFT && c->drafted[i] > 0; i++) {
+		jout_sep(out);
+		jout_uint(out, counts[i]);
+	}
+	buf_addc(out, ']');
+}
+
 void stream_write_timings(struct buf *out, const struct job_result *r)
 {
+	const struct draft_counts *c = &r->by_position;
 	jout_key(out, "timings");
 	buf_addc(out, '{');
-	jout_key_num(out, "queue_ms", r->queue_ms);
-	jout_key_num(out, "prefill_ms", r->prefill_ms);
-	jout_key_num(out, "decode_ms", r->decode_ms);
-	jout_key_num(out, "ttft_ms", r->ttft_ms);
-	jout_key_num(out, "total_ms", r->total_ms);
+	jout_key_fixed(out, "queue_ms", r->queue_ms, 3);
+	jout_key_fixed(out, "prefill_ms", r->prefill_ms, 3);
+	jout_key_fixed(out, "decode_ms", r->decode_ms, 3);
+	jout_key_fixed(out, "ttft_ms", r->ttft_ms, 3);
+	jout_key_fixed(out, "total_ms", r->total_ms, 3);
+	jout_key_fixed(out, "batch_mates", r->batch_mates, 3);
+	jout_key_int(out, "cached_tokens", (int64_t)r->cached_tokens);
+	if (r->n_drafted > 0) {
+		jout_key_int(out, "draft_tokens", (int64_t)r->n_drafted);
+		jout_key_int(out, "accepted_draft_tokens", (int64_t)r->accepted);
+		jout_key_fixed(out, "draft_ms", r->draft_ms, 3);
+		write_positions(out, "drafted_by_position", c, c->drafted);
+		write_positions(out, "accepted_by_position", c, c->accepted);
+	}
 	buf_addc(out, '}');
+}
+
+static void add_drafts(struct job_result *all, const struct job_result *r)
+{
+	all->completion_tokens += r->completion_tokens;
+	all->n_drafted += r->n_drafted;
+	all->accepted += r->accepted;
+	all->draft_ms += r->draft_ms;
+	for (size_t i = 0; i < LIMIT_DRAFT; i++) {
+		all->by_position.drafted[i] += r->by_position.drafted[i];
+		all->by_position.accepted[i] += r->by_position.accepted[i];
+	}
 }
 
 /* Of n parallel choices the one that ended last tells the times, all together the tokens. */
@@ -165,9 +201,7 @@ static struct job_result joint_result(const struct stream *s)
 	struct job_result all = { 0 };
 	for (int i = 0; i < s->n_choices; i++) {
 		const struct job_result *r = &s->choices[i].result;
-		all.completion_tokens += r->completion_tokens;
-		all.n_drafted += r->n_drafted;
-		all.accepted += r->accepted;
+		add_drafts(&all, r);
 		if (r->total_ms > last->total_ms)
 			last = r;
 	}
@@ -175,6 +209,8 @@ static struct job_result joint_result(const struct stream *s)
 	joint.completion_tokens = all.completion_tokens;
 	joint.n_drafted = all.n_drafted;
 	joint.accepted = all.accepted;
+	joint.draft_ms = all.draft_ms;
+	joint.by_position = all.by_position;
 	return joint;
 }
 
@@ -187,10 +223,10 @@ void stream_write_stats(const struct stream *s, struct buf *out)
 	buf_addc(out, '{');
 	jout_key_cstr(out, "stream_id", s->call.stream_id);
 	jout_key_int(out, "tokens_generated", (int64_t)n);
-	jout_key_num(out, "tokens_per_second",
-		n_after && after_first > 0 ? (double)n_after / after_first : 0);
-	jout_key_num(out, "time_to_first_token", r->ttft_ms / 1e3);
-	jout_key_num(out, "total_time", r->total_ms / 1e3);
+	jout_key_fixed(out, "tokens_per_second",
+		n_after && after_first > 0 ? (double)n_after / after_first : 0, 3);
+	jout_key_fixed(out, "time_to_first_token", r->ttft_ms / 1e3, 6);
+	jout_key_fixed(out, "total_time", r->total_ms / 1e3, 6);
 	if (s->wire.include_usage)
 		stream_write_usage(out, r, r->n_drafted);
 	stream_write_timings(out, r);

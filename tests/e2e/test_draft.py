@@ -106,6 +106,50 @@ class Drafts:
         self.assertEqual((error.code, error.message), (-32005, "Model not loaded: absent"))
         self.assertEqual(error.data["model_id"], "absent")
 
+    def other(self, path, model_id):
+        folder = shared(path)
+        if not folder:
+            self.skipTest("the reference models (../shared) are not here")
+        self.host.load(model_id, folder)
+        return model_id
+
+    def test_a_second_model_drafts_inside_generate_and_the_text_stays_the_same(self):
+        draft = self.other("models/novel-1m", "d")
+        for params in ({"temperature": 0}, {"temperature": 0.8, "seed": 4, "repetition_penalty": 1.1}):
+            params = {"prompt": PROMPT, "max_tokens": 24, "ignore_eos": True, "logprobs": True, **params}
+            plain = self.host.stream(**params)
+            drafted = self.host.stream(draft_model=draft, num_draft_tokens=3,
+                                       speculative={"mode": "off", "adaptive": False}, **params)
+            self.assertEqual(drafted.ids, plain.ids)
+            self.assertEqual([t["logprob"] for t in drafted.generated()], [t["logprob"] for t in plain.generated()])
+            held = sum(t.get("from_draft", False) for t in drafted.generated())
+            usage, timings = drafted.stats["usage"], drafted.stats["timings"]
+            self.assertEqual(usage["accepted_draft_tokens"], held)
+            self.assertEqual((usage["draft_tokens"], held), (timings["draft_tokens"], timings["accepted_draft_tokens"]))
+            self.assertEqual(sum(timings["drafted_by_position"]), usage["draft_tokens"])
+            self.assertEqual(sum(timings["accepted_by_position"]), held)
+            self.assertLessEqual(len(timings["drafted_by_position"]), 3)
+            self.assertGreater(timings["draft_ms"], 0)
+            self.assertNotIn("draft_ms", plain.stats["timings"])
+
+    def test_a_draft_model_that_is_not_loaded_is_named(self):
+        error = self.host.error("generate", model_id="m", prompt=PROMPT, draft_model="absent")
+        self.assertEqual((error.code, error.data["model_id"]), (-32005, "absent"))
+
+    def test_a_draft_model_of_another_vocabulary_is_refused_with_the_report_of_check_draft(self):
+        other = self.other("golden/arch/llama2-mha", "o")
+        error = self.host.error("generate", model_id="m", prompt=PROMPT, draft_model=other)
+        self.assertEqual((error.code, error.data["type"]), (-32013, "draft_incompatible"))
+        self.assertEqual(error.data["report"], self.host.call("check_draft", primary_id="m", draft_id=other))
+
+    def test_unloading_a_draft_model_by_force_ends_the_streams_it_drafts_for(self):
+        draft = self.other("models/novel-1m", "leaving")
+        stream = self.host.start(prompt=PROMPT, max_tokens=400, ignore_eos=True, draft_model=draft)
+        stream.wait_tokens(1)
+        self.assertEqual(self.host.call("unload_model", model_id=draft, force=True), {"success": True})
+        self.assertIn(stream.wait().finish_reason, ("cancelled", "length"))
+        self.assertEqual(len(self.generated(4, temperature=0)), 4)
+
 
 class OnTandem(Drafts, unittest.TestCase):
     spawn = staticmethod(tandem)

@@ -190,7 +190,7 @@ Test(methods, schemas_tell_types_bounds_and_aliases)
 		      "\"minimum\":0},\"maxItems\":100");
 	schema_has(s, "\"cumulative_text\":{\"type\":\"boolean\"");
 	schema_has(s, "\"required\":[\"model_id\"]");
-	cr_assert_null(strstr(s, "\"draft_model\""), "what is refused is not offered");
+	cr_assert_null(strstr(s, "\"required_dtype\""), "what is refused is not offered");
 	buf_clear(&b);
 	method_write_result_schema(&b, method_find("batch_tokenize"));
 	cr_assert_str_eq(buf_cstr(&b),

@@ -242,7 +242,7 @@ Test(methods_check, what_does_not_exist_yet_is_refused_unless_it_asks_for_nothin
 		"\"response_format\":{\"type\":\"text\"}", "\"messages\":null",
 		"\"prediction\":null" };
 	static const char *const on[] = { "\"guidance\":{\"mode\":\"regex\"}",
-		"\"draft_model\":\"d\"", "\"response_format\":{\"type\":\"json_object\"}",
+		"\"draft_model\":\"\"", "\"response_format\":{\"type\":\"json_object\"}",
 		"\"prediction\":{}", "\"speculative\":{\"mode\":\"x\"}",
 		"\"required_dtype\":\"bfloat16\"", "\"guidance\":true",
 		"\"num_draft_tokens\":\"0\"" };

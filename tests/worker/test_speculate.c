@@ -2,68 +2,225 @@
 #include "protocol/mem.h"
 #include "tests/worker/rig.h"
 #include "worker/engine/speculate.h"
+#include "worker/engine/step_cost.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
 TestSuite(speculate, .timeout = 30);
+TestSuite(step_cost, .timeout = 30);
 TestSuite(speculate_engine, .timeout = 120);
+
+/* A step of 1 + k rows takes 1 + k * row; a drafted token of a model `model`. */
+static struct draft_prices prices(double row, double model)
+{
+	struct draft_prices p = { .known = true, .model_token = model };
+	for (size_t k = 0; k <= LIMIT_DRAFT; k++)
+		p.rows[k] = 1 + (double)k * row;
+	return p;
+}
 
 Test(speculate, a_prediction_is_followed_and_found_again)
 {
 	static const int32_t guess[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
 	static const int32_t text[] = { 90, 91, 1, 2, 77, 4, 5, 6 };
 	struct speculation s = { .prediction = guess, .n_prediction = 9, .max = 2 };
+	const struct draft_prices p = prices(0.05, 0);
 	int32_t out[2];
 	speculate_init(&s, 2);
-	cr_assert_eq(speculate_draft(&s, text, 2, out, 2), 2);
+	cr_assert_eq(speculate_draft(&s, &p, text, 2, 2, out), 2);
 	cr_assert(out[0] == 1 && out[1] == 2);
 	speculate_judged(&s, 2);
-	cr_assert_eq(speculate_draft(&s, text, 5, out, 2), 0, "77 leads nowhere");
-	cr_assert_eq(speculate_draft(&s, text, 8, out, 2), 2);
+	cr_assert_eq(speculate_draft(&s, &p, text, 5, 2, out), 0, "77 leads nowhere");
+	cr_assert_eq(speculate_draft(&s, &p, text, 8, 2, out), 2);
 	cr_assert(out[0] == 7 && out[1] == 8);
 	cr_assert_eq(s.n_drafted, 2);
+	cr_assert(s.counts.drafted[1] == 1 && s.counts.accepted[1] == 1);
 }
 
 Test(speculate, look_up_drafts_what_came_after_the_last_tokens_before)
 {
 	static const int32_t text[] = { 1, 2, 3, 50, 51, 9, 1, 2, 3 };
 	struct speculation s = { .look_up = true, .max = 4 };
+	const struct draft_prices p = prices(0.01, 0);
 	int32_t out[4];
 	speculate_init(&s, 9);
-	cr_assert_eq(speculate_draft(&s, text, 9, out, 4), 4);
+	cr_assert_eq(speculate_draft(&s, &p, text, 9, 4, out), 4);
 	cr_assert(out[0] == 50 && out[1] == 51 && out[2] == 9 && out[3] == 1);
-	cr_assert_eq(speculate_draft(&s, text, 8, out, 4), 0);
-	cr_assert_eq(speculate_draft(&s, text, 2, out, 4), 0);
+	cr_assert_eq(speculate_draft(&s, &p, text, 8, 4, out), 0);
+	cr_assert_eq(speculate_draft(&s, &p, text, 2, 4, out), 0);
+}
+
+/* A text of n tokens whose drafts hold with this chance: what it takes, in plain steps. */
+struct run {
+	double row, model, chance;
+	size_t n;
+	uint64_t seed;
+	struct draft_rate seen; /* of the pair, before */
+};
+
+static double time_of(const struct run *x, struct speculation *out)
+{
+	const struct draft_prices p = prices(x->row, x->model);
+	struct speculation s = { .by_model = true, .max = 16 };
+	double took = 0;
+	uint64_t draw = 0;
+	if (x->seen.judged > 0)
+		s.rate[DRAFT_MODEL] = x->seen;
+	speculate_init(&s, 0);
+	for (size_t done = 0; done < x->n; done++) {
+		s.n_left = x->n - done;
+		const size_t k = speculate_ask(&s, &p, s.n_left - 1);
+		size_t held = 0;
+		took += p.rows[k] + (double)k * x->model;
+		while (held < k && sampler_uniform(x->seed, draw++) < x->chance)
+			held++;
+		if (k > 0)
+			speculate_judged(&s, held);
+		else
+			speculate_plain(&s);
+		done += held;
+	}
+	*out = s;
+	return took;
+}
+
+Test(speculate, a_draft_is_as_long_as_measured_costs_and_acceptance_make_worthwhile)
+{
+	const struct draft_prices cheap = prices(0.02, 0), dear = prices(0.3, 0.1);
+	struct speculation s = { .by_model = true, .max = 16 };
+	speculate_init(&s, 0);
+	s.credit = 10;
+	s.rate[DRAFT_MODEL] = (struct draft_rate) { 19, 20 };
+	const size_t longest = speculate_ask(&s, &cheap, 64);
+	cr_assert(longest >= 12 && longest <= 16, "%zu", longest);
+	cr_assert_leq(speculate_ask(&s, &cheap, 5), 5, "no more than there is room for");
+	const size_t some = speculate_ask(&s, &dear, 64);
+	cr_assert(some > 0 && some < longest, "%zu", some);
+	s.rate[DRAFT_MODEL] = (struct draft_rate) { 6, 20 };
+	cr_assert_eq(speculate_ask(&s, &dear, 64), 0, "it does not pay");
+}
+
+Test(speculate, no_text_takes_much_longer_than_without_drafts)
+{
+	static const double rows[] = { 0.02, 0.1, 0.3, 1 }, models[] = { 0, 0.1, 0.5, 1 };
+	static const double chances[] = { 0, 0.2, 0.5, 0.9 };
+	struct speculation s;
+	for (size_t i = 0; i < 64; i++)
+		for (size_t n = 32; n <= 2048; n *= 4) {
+			const struct run x = { .row = rows[i % 4],
+				.model = models[i / 4 % 4],
+				.chance = chances[i / 16],
+				.n = n,
+				.seed = i * 7 + n };
+			const double took = time_of(&x, &s), most = 1.03 * (double)n + 2;
+			cr_assert_leq(took, most, "row %g model %g chance %g: %g for %zu", x.row,
+				x.model, x.chance, took, n);
+		}
+}
+
+Test(speculate, drafts_that_hold_seven_times_in_ten_are_worth_more_than_a_third)
+{
+	struct speculation s;
+	const struct run x = { .row = 0.04, .model = 0.1, .chance = 0.7, .n = 2000, .seed = 5 };
+	const double took = time_of(&x, &s);
+	cr_assert_lt(took, 2000 / 1.4, "%g", took);
+	cr_assert(s.n_accepted > 1000 && s.n_accepted < s.n_drafted);
 }
 
 Test(speculate, what_fails_is_tried_ever_less_often)
 {
-	int32_t text[2000], out[8];
-	size_t n_drafts = 0;
-	struct speculation s = { .look_up = true, .max = 8 };
-	for (size_t i = 0; i < 2000; i++)
-		text[i] = (int32_t)(i % 5);
-	speculate_init(&s, 10);
-	for (size_t n = 10; n < 2000; n++)
-		if (speculate_draft(&s, text, n, out, 8) > 0) {
-			speculate_judged(&s, 0);
-			n_drafts++;
-		}
-	cr_assert(n_drafts > 2 && n_drafts < 20, "%zu drafts", n_drafts);
+	struct speculation s;
+	const struct run x = { .row = 0.1, .model = 0.1, .chance = 0, .n = 2000, .seed = 1 };
+	time_of(&x, &s);
+	cr_assert(s.n_drafted > 2 && s.n_drafted < 30, "%zu drafted", s.n_drafted);
 }
 
-Test(speculate, what_holds_grows_to_the_longest_allowed)
+Test(speculate, what_a_pair_was_seen_to_do_is_where_its_next_text_begins)
 {
-	int32_t text[100], out[8];
-	struct speculation s = { .look_up = true, .max = 8 };
-	for (size_t i = 0; i < 100; i++)
-		text[i] = (int32_t)(i % 20);
-	speculate_init(&s, 60);
-	for (int i = 0; i < 3; i++)
-		speculate_judged(&s, speculate_draft(&s, text, 60, out, 8));
-	cr_assert_eq(speculate_draft(&s, text, 60, out, 8), 8);
-	cr_assert_eq(speculate_draft(&s, text, 60, out, 3), 3, "no more than there is room for");
+	struct speculation fresh, warned;
+	struct draft_rate seen = { 0 };
+	struct run x = { .row = 0.1, .model = 0.2, .chance = 0, .n = 64, .seed = 2 };
+	draft_rate_note(&seen, 0, 1);
+	for (int i = 0; i < 100; i++)
+		draft_rate_note(&seen, 0, 1);
+	const double took = time_of(&x, &fresh);
+	x.seen = draft_rate_prior(&seen);
+	cr_assert_lt(x.seen.judged, 10, "what comes can soon outweigh it");
+	cr_assert_leq(time_of(&x, &warned), took);
+	cr_assert_lt(warned.n_drafted, fresh.n_drafted);
+}
+
+Test(speculate, nothing_is_drafted_before_a_step_was_measured)
+{
+	static const int32_t text[] = { 1, 2, 3, 4, 1, 2, 3 };
+	struct speculation s = { .look_up = true, .by_model = true, .max = 4 };
+	const struct draft_prices p = { 0 };
+	int32_t out[4];
+	speculate_init(&s, 7);
+	cr_assert_eq(speculate_draft(&s, &p, text, 7, 4, out), 0);
+	cr_assert_eq(speculate_ask(&s, &p, 4), 0);
+	s.always = true;
+	cr_assert_eq(speculate_draft(&s, &p, text, 7, 4, out), 4, "unless it is to be always");
+}
+
+Test(speculate, a_long_text_is_not_read_for_the_sake_of_a_few_tokens)
+{
+	struct draft_prices p = prices(0.04, 0.1);
+	struct speculation s = { .by_model = true, .max = 8, .n_left = 10 };
+	speculate_init(&s, 0);
+	p.model_late = 40;
+	cr_assert_eq(speculate_ask(&s, &p, 8), 0);
+	s.n_left = 1000;
+	cr_assert_gt(speculate_ask(&s, &p, 8), 0);
+}
+
+/* -- what a step costs ---------------------------------------------------------------------- */
+
+Test(step_cost, what_was_not_seen_lies_between_its_neighbours_or_goes_on_as_they_do)
+{
+	struct step_cost c = { { 0 } };
+	double out[8];
+	cr_assert_eq(step_cost_expect(&c, 1, 4, out), -1);
+	step_cost_note(&c, 5, 3);
+	cr_assert_eq(step_cost_expect(&c, 1, 4, out), -1, "fewer rows than were ever seen");
+	step_cost_note(&c, 1, 1);
+	cr_assert_eq(step_cost_expect(&c, 1, 7, out), 0);
+	for (size_t k = 0; k < 8; k++)
+		cr_assert_float_eq(out[k], 1 + 0.5 * (double)k, 1e-9, "%zu: %g", k, out[k]);
+	for (int i = 0; i < 100; i++)
+		step_cost_note(&c, 3, 1.5);
+	cr_assert_eq(step_cost_expect(&c, 2, 3, out), 0);
+	cr_assert_float_eq(out[0], 1.25, 1e-9);
+	cr_assert_float_eq(out[1], 1.5, 1e-9);
+	cr_assert_float_eq(out[2], 2.25, 1e-9);
+}
+
+Test(step_cost, one_slow_step_does_not_change_the_mean_much)
+{
+	struct step_cost c = { { 0 } };
+	double out[1];
+	for (int i = 0; i < 10; i++)
+		step_cost_note(&c, 1, 1);
+	step_cost_note(&c, 1, 1000);
+	cr_assert_eq(step_cost_expect(&c, 1, 0, out), 0);
+	cr_assert_lt(out[0], 1.2);
+}
+
+Test(step_cost, more_rows_than_are_kept_go_on_as_the_last_ones_did)
+{
+	struct step_cost c = { { 0 } };
+	double out[3];
+	step_cost_note(&c, STEP_COST_ROWS, 128);
+	step_cost_note(&c, STEP_COST_ROWS - 1, 127);
+	step_cost_note(&c, STEP_COST_ROWS + 1, 1);
+	step_cost_note(&c, 0, 1);
+	cr_assert_eq(step_cost_expect(&c, STEP_COST_ROWS + 10, 2, out), 0);
+	cr_assert_float_eq(out[0], 138, 1e-9, "%g", out[0]);
+	cr_assert_float_eq(out[2], 140, 1e-9);
+	cr_assert_eq(step_cost_expect(&c, STEP_COST_ROWS, 2, out), 0);
+	cr_assert_float_eq(out[0], 128, 1e-9);
+	cr_assert_float_eq(out[1], 129, 1e-9);
 }
 
 /* -- in the engine -------------------------------------------------------------------------- */
@@ -94,6 +251,7 @@ static struct job *guessing(struct rig *r, size_t i, const struct heard *plain, 
 	const struct heard_choice *c = &plain->choices[0];
 	struct job *j = job_of(r, i);
 	j->max_draft = i % 3 == 0 ? LIMIT_DRAFT : 1 + i % 9;
+	j->draft_always = i % 4 != 0;
 	j->look_up = guess == GUESS_TEXT;
 	if (guess == GUESS_TEXT)
 		return j;
@@ -158,6 +316,7 @@ Test(speculate_engine, a_right_prediction_saves_most_of_the_steps_of_each_choice
 	j->max_tokens = 60;
 	j->n_choices = 2;
 	j->max_draft = 16;
+	j->draft_always = true;
 	j->prediction = xcalloc(60, sizeof *prompt);
 	j->n_prediction = plain->choices[0].n;
 	memcpy(j->prediction, plain->choices[0].ids, j->n_prediction * sizeof *prompt);

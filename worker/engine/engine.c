@@ -101,7 +101,8 @@ static void take(struct engine *e, struct task *t)
 		.max_running = e->opt.max_running,
 		.chunk_rows = e->opt.chunk_rows };
 	struct lane *l = lane_get(t->job->model, &opt, &f);
-	if (!l) {
+	struct model_ref *draft = t->job->draft_model;
+	if (!l || (draft && !lane_get(draft, &opt, &f))) {
 		refuse(e, t, &f);
 		return;
 	}

@@ -9,6 +9,7 @@
 #define WORKER_ENGINE_ENGINE_H
 #include "protocol/err.h"
 #include "worker/engine/sampling.h"
+#include "worker/engine/speculate.h"
 #include "worker/model/pooling.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,6 +60,9 @@ struct job_result {
 	 * FINISH_LENGTH when the context had no room to judge the whole draft. */
 	size_t accepted; /* JOB_GENERATE: draft tokens that held, of n_drafted */
 	size_t n_drafted;
+	struct draft_counts by_position; /* of these */
+	double draft_ms;                 /* spent in the model that drafts */
+	double batch_mates;             /* sequences computed beside it, in the mean of its steps */
 	const struct sampled *verdicts; /* [n_verdicts]: what the sampler chose per position */
 	size_t n_verdicts;              /* accepted + 1 */
 	const float *draft_logprobs;    /* [n_judged]: raw logprob of each draft token looked at */
@@ -96,6 +100,9 @@ struct job {
 	size_t n_draft;
 	int32_t *prediction; /* JOB_GENERATE: what may come, to draft from; owned */
 	size_t n_prediction;
+	struct model_ref
+		*draft_model; /* JOB_GENERATE: drafts for it; released like model, or NULL */
+	bool draft_always;    /* whether it pays or not */
 	bool look_up;         /* JOB_GENERATE: draft what followed the last tokens before */
 	size_t max_draft;     /* tokens drafted at a time, up to LIMIT_DRAFT; 0 = none */
 	enum pooling pooling; /* JOB_EMBED */

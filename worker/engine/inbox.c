@@ -66,7 +66,7 @@ static void cancel_all(struct inbox *in, const struct model_ref *m)
 {
 	struct task *t, *next;
 	HASH_ITER (hh, in->table, t, next)
-		if (!m || t->job->model == m)
+		if (!m || t->job->model == m || t->job->draft_model == m)
 			atomic_store(&t->cancelled, true);
 	ring(in);
 }

@@ -42,6 +42,7 @@ void job_free(struct job *j)
 	free(j->draft);
 	free(j->prediction);
 	free(j->prompt);
+	model_ref_release(j->draft_model);
 	model_ref_release(j->model);
 	free(j);
 }

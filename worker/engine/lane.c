@@ -137,6 +137,7 @@ void lane_run(struct lane *l, struct sequence *s)
 {
 	s->task->seqs[s->choice] = s;
 	l->running[l->n_running++] = s;
+	drafter_begin(s);
 }
 
 static bool is_idle_too_long(const struct task *t, double now)

@@ -7,6 +7,7 @@
 #include "worker/catalog.h"
 #include "worker/engine/sched.h"
 #include "worker/engine/sequence.h"
+#include "worker/engine/step_cost.h"
 #include "worker/engine/task.h"
 
 struct pool;
@@ -29,6 +30,9 @@ struct lane {
 	struct sequence **running;
 	size_t n_running, cap_running;
 	size_t n_parked; /* times that a task was */
+	struct step_cost cost;
+	double reading; /* seconds per row when it reads a text to draft for it; 0 = unknown */
+	struct draft_rate rate; /* how its drafts fared with all who had it draft */
 	/* scratch of a step, sized once: no step allocates */
 	struct sched_seq *wants;      /* [cap_running] */
 	struct sched_share *shares;   /* [cap_running] */

@@ -138,6 +138,7 @@ struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool)
 		s->spec = (struct speculation) { .prediction = j->prediction,
 			.n_prediction = j->n_prediction,
 			.look_up = j->look_up,
+			.always = j->draft_always,
 			.max = j->max_draft };
 		speculate_init(&s->spec, s->n_prompt);
 		break;
@@ -170,6 +171,7 @@ void sequence_use_cache(struct sequence *s, struct prefix_cache *c)
 
 void sequence_park(struct sequence *s)
 {
+	drafter_end(s);
 	prefix_leave(&s->place);
 	kv_seq_release(&s->kv);
 	s->kv.n_prompt = s->n_prompt;
@@ -185,6 +187,7 @@ void sequence_free(struct sequence *s)
 {
 	if (!s)
 		return;
+	drafter_end(s);
 	prefix_leave(&s->place);
 	kv_seq_release(&s->kv);
 	pooled_release(&s->pooled);
@@ -234,6 +237,19 @@ void sequence_pick(
 		s->n_generated, s->n_prompt + s->n_generated, out);
 }
 
+void sequence_guess(const struct sequence *s, struct sampler *sampler, const float *logits,
+	size_t n_ahead, struct sampled *out)
+{
+	const struct job *j = s->job;
+	const size_t n_generated = s->n_generated + n_ahead, n = s->n_prompt + n_generated;
+	struct sampling p = s->sampling;
+	p.logprobs = false;
+	p.top_logprobs = 0;
+	p.banned = s->ends;
+	p.n_banned = n_generated < j->min_tokens ? s->n_ends : j->ignore_eos ? s->n_eos : 0;
+	sampler_pick(sampler, &p, logits, s->ids, n, n_generated, n, out);
+}
+
 bool sequence_is_end(const struct sequence *s, int32_t id, enum stop_detail *detail)
 {
 	for (size_t i = 0; i < s->n_ends; i++) {
@@ -257,21 +273,10 @@ static bool settle(struct sequence *s, int32_t id)
 		return true;
 	}
 	s->n_ids = s->n_settled;
+	drafter_cut(s, s->n_settled - 1);
 	if (s->kv.n_tokens >= s->n_settled)
 		kv_truncate(&s->kv, s->n_settled - 1);
 	return false;
-}
-
-void sequence_draft(struct sequence *s, size_t n_max)
-{
-	if (s->spec.max == 0 || s->n_ids > s->n_settled)
-		return;
-	if (s->spec.n_in_flight > 0)
-		speculate_judged(&s->spec, s->n_held);
-	s->n_held = 0;
-	size_t room = s->n_limit - 1 - s->n_settled;
-	s->n_ids += speculate_draft(
-		&s->spec, s->ids, s->n_settled, s->ids + s->n_settled, smaller(room, n_max));
 }
 
 static bool append(struct sequence *s, int32_t id, enum finish *finish, enum stop_detail *detail)
@@ -302,8 +307,8 @@ bool sequence_accept(struct sequence *s, const struct sampled *x, struct job_tok
 		.index = s->n_generated - 1,
 		.choice = s->choice,
 		.from_draft = held };
-	if (over && s->spec.n_in_flight > 0)
-		speculate_judged(&s->spec, s->n_held);
+	if (over)
+		drafter_judge_last(s);
 	if (over && s->detok) {
 		detok_free(s->detok);
 		s->detok = NULL;
@@ -318,6 +323,7 @@ void sequence_end(struct sequence *s)
 	s->ended = true;
 	if (s->detok)
 		flush(s);
+	drafter_end(s);
 	prefix_leave(&s->place);
 	kv_seq_release(&s->kv);
 }

@@ -8,6 +8,7 @@
 #ifndef WORKER_ENGINE_SEQUENCE_H
 #define WORKER_ENGINE_SEQUENCE_H
 #include "protocol/buf.h"
+#include "worker/engine/drafter.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/pooled.h"
 #include "worker/engine/prefix.h"
@@ -50,7 +51,9 @@ struct sequence {
 	enum stop_detail resumed_stop; /* what is resumed had come to its end already */
 	struct verify verify;
 	struct speculation spec;
-	size_t n_held; /* tokens of the draft in flight that came true */
+	struct drafter drafter;
+	size_t n_held;           /* tokens of the draft in flight that came true */
+	size_t n_steps, n_mates; /* it took part in, and sequences beside it there in all */
 	struct pooled pooled;
 	double first_token, last_progress; /* clock_now(); first_token 0 = none yet */
 	bool ended;
@@ -82,15 +85,16 @@ size_t sequence_rows(struct sequence *s, const struct sched_share *share, struct
 /* Choose the next token from logits [vocab] of the last of ids. */
 void sequence_pick(
 	struct sequence *s, struct sampler *sampler, const float *logits, struct sampled *out);
+/* The same for a draft: the token after the n_ahead drafted ones behind the settled ids, from
+ * another model's logits. Nothing is remembered of it. */
+void sequence_guess(const struct sequence *s, struct sampler *sampler, const float *logits,
+	size_t n_ahead, struct sampled *out);
 bool sequence_is_end(const struct sequence *s, int32_t id, enum stop_detail *detail);
 
 /* Append the token x: t is what the host will see (its text lies in s->text until cleared).
  * True if it ends the choice, how is then filled. */
 bool sequence_accept(struct sequence *s, const struct sampled *x, struct job_token *t,
 	enum finish *finish, enum stop_detail *detail);
-
-/* When the last draft has been judged: another one of at most n_max tokens. */
-void sequence_draft(struct sequence *s, size_t n_max);
 
 /* Nothing more comes: text that was held back goes to s->text, the cache is given back. */
 void sequence_end(struct sequence *s);

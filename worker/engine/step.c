@@ -101,9 +101,6 @@ static void emit_rows(struct lane *l, struct sequence *s, const float *logits, s
 	for (size_t i = 0; i < n && emit(l, s, logits + i * l->vocab_size); i++)
 		if (atomic_load(&s->task->cancelled))
 			break;
-	/* Everyone's drafts together stay within what a step has room for. */
-	if (!s->ended)
-		sequence_draft(s, (size_t)2 * LIMIT_DRAFT / l->n_running);
 }
 
 /* The prompt is computed: the other choices begin with its cache and the same logits. */
@@ -173,13 +170,34 @@ static void hand_out(struct lane *l, size_t i, const struct batch_row *rows, con
 	emit_rows(l, s, logits, l->n_logits[i]);
 }
 
+/* Who was computed together; and what a step of exact rows alone took. */
+static void note_step(struct lane *l, size_t n_rows, double seconds)
+{
+	size_t n_prefill = 0, n_together = 0;
+	for (size_t i = 0; i < l->n_running; i++) {
+		n_prefill += l->shares[i].n_prefill;
+		n_together += l->shares[i].n_prefill + l->shares[i].n_exact > 0;
+	}
+	for (size_t i = 0; i < l->n_running; i++) {
+		if (l->shares[i].n_prefill + l->shares[i].n_exact == 0)
+			continue;
+		l->running[i]->n_steps++;
+		l->running[i]->n_mates += n_together - 1;
+	}
+	if (n_prefill == 0)
+		step_cost_note(&l->cost, n_rows, seconds);
+}
+
 void lane_step(struct lane *l)
 {
 	struct fault f = { 0 };
+	drafter_run(l);
 	plan(l);
 	reserve(l);
 	size_t n_rows = gather_rows(l), n = l->n_running;
+	const double began = clock_now();
 	int rc = n_rows ? model_forward(l->context, l->rows, n_rows, l->logits, &f) : 0;
+	note_step(l, n_rows, clock_now() - began);
 	const float *logits = l->logits;
 	const struct batch_row *rows = l->rows;
 	for (size_t i = 0; i < n; i++) {

@@ -63,6 +63,9 @@ static void fill_result(const struct task *t, const struct sequence *s, const st
 	bool is_text = t->job->kind == JOB_GENERATE;
 	r->accepted = is_text ? s->spec.n_accepted : s->verify.accepted;
 	r->n_drafted = s->spec.n_drafted;
+	r->by_position = s->spec.counts;
+	r->draft_ms = s->drafter.seconds * 1e3;
+	r->batch_mates = s->n_steps ? (double)s->n_mates / (double)s->n_steps : 0;
 	r->verdicts = s->verify.verdicts;
 	r->n_verdicts = s->verify.n_verdicts;
 	r->draft_logprobs = s->verify.draft_logprobs;
