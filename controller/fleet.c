@@ -120,7 +120,10 @@ static void start(struct worker *w)
 	struct spawned fds;
 	struct fault f;
 	w->generation++;
-	if (spawn_process(w->c->opt->worker_argv, &fds, &f) < 0) {
+	char **argv = options_worker_command(w->c->opt, w->index);
+	int err = spawn_process(argv, &fds, &f);
+	free(argv);
+	if (err < 0) {
 		log_error("%s", f.text);
 		snprintf(w->last_error, sizeof w->last_error, "%.250s", f.text);
 		happened(w, SUP_UNFIT);

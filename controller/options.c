@@ -2,6 +2,7 @@
 #include "controller/options.h"
 #include "controller/spawn.h"
 #include "controller/supervise.h"
+#include "controller/words.h"
 #include "protocol/limits.h"
 #include "protocol/mem.h"
 #include <errno.h>
@@ -22,6 +23,10 @@ const char options_help[] =
 	"\n"
 	"  --workers=N           worker processes (1)\n"
 	"  --worker=PATH         the worker binary (tandem-worker beside this one)\n"
+	"  --worker-command=LINE the command that starts a worker, as `ssh host tandem-worker`; "
+	"it\n"
+	"                        is split without a shell and given the worker's options; may be\n"
+	"                        repeated: workers use them in turns, one each without --workers\n"
 	"  --models=DIR          where models are found by id; may be repeated\n"
 	"  --threads=N           threads of each worker (processors / workers)\n"
 	"  --kv-bytes=BYTES      memory of one model's KV cache in each worker; K, M, G (1G)\n"
@@ -49,6 +54,7 @@ const char options_help[] =
 enum {
 	OPT_WORKERS = 256,
 	OPT_WORKER,
+	OPT_WORKER_COMMAND,
 	OPT_MODELS,
 	OPT_THREADS,
 	OPT_KV_BYTES,
@@ -71,6 +77,7 @@ enum {
 static const struct option LONG[] = {
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "worker", required_argument, NULL, OPT_WORKER },
+	{ "worker-command", required_argument, NULL, OPT_WORKER_COMMAND },
 	{ "models", required_argument, NULL, OPT_MODELS },
 	{ "threads", required_argument, NULL, OPT_THREADS },
 	{ "kv-bytes", required_argument, NULL, OPT_KV_BYTES },
@@ -144,6 +151,28 @@ static void set_worker(struct options *o, const char *path)
 	o->worker_argv[0] = xstrdup(path);
 }
 
+static bool add_command(struct options *o, const char *line)
+{
+	char **words = words_split(line);
+	if (!words)
+		return false;
+	o->commands = xreallocarray(o->commands, o->n_commands + 1, sizeof *o->commands);
+	o->commands[o->n_commands++] = words;
+	return true;
+}
+
+char **options_worker_command(const struct options *o, int i)
+{
+	char **command = o->n_commands ? o->commands[(size_t)i % o->n_commands] : o->worker_argv;
+	size_t n = 1, skip = o->n_worker_argv - 1;
+	while (o->n_commands && command[n])
+		n++;
+	char **argv = xcalloc(n + skip + 1, sizeof *argv);
+	memcpy(argv, command, n * sizeof *argv);
+	memcpy(argv + n, o->worker_argv + 1, skip * sizeof *argv);
+	return argv;
+}
+
 /* The numeric options: where each goes and what it may be. */
 static bool take_number(struct options *o, int opt, const char *value)
 {
@@ -179,6 +208,7 @@ static bool take(struct options *o, int opt, const char *value)
 {
 	switch (opt) {
 	case OPT_WORKER: set_worker(o, value); return true;
+	case OPT_WORKER_COMMAND: return add_command(o, value);
 	case OPT_MODELS: pass_on_pair(o, "models", value); return true;
 	case OPT_SANDBOX: return take_sandbox(o, value);
 	case OPT_KV_BYTES: return pass_on_size(o, "kv-bytes", value);
@@ -201,7 +231,6 @@ static void set_defaults(struct options *o)
 	*o = (struct options) {
 		.framing = FRAMING_AUTO,
 		.max_message = FRAME_IN_MAX,
-		.n_workers = 1,
 		.drain_ms = 1500,
 		.queue_calls = LIMIT_QUEUE_CALLS,
 		.queue_bytes = LIMIT_QUEUE_BYTES,
@@ -214,9 +243,14 @@ static void set_defaults(struct options *o)
 	free(worker);
 }
 
-/* Workers side by side share the processors; more threads than those only wait. */
+/* Workers side by side share the processors; more threads than those only wait. What a command
+ * starts is on processors that we know nothing of. */
 static void share_processors(struct options *o)
 {
+	if (o->n_workers == 0)
+		o->n_workers = o->n_commands ? (int)o->n_commands : 1;
+	if (o->n_commands && !o->threads)
+		return;
 	char count[16];
 	long n = sysconf(_SC_NPROCESSORS_ONLN) / o->n_workers;
 	snprintf(count, sizeof count, "%ld", o->threads ? o->threads : n > 1 ? n : 1);
@@ -246,6 +280,9 @@ int options_parse(struct options *o, int argc, char **argv, struct fault *f)
 			return fault_set(f, ERR_INVALID_PARAMS, "--%s cannot be '%s'",
 				LONG[at].name, optarg);
 	}
+	if (o->n_commands > OPTIONS_WORKERS_MAX)
+		return fault_set(f, ERR_INVALID_PARAMS, "more than %d --worker-command",
+			OPTIONS_WORKERS_MAX);
 	share_processors(o);
 	for (int i = cut + 1; i < argc; i++)
 		options_pass_on(o, argv[i]);
@@ -257,4 +294,7 @@ void options_release(struct options *o)
 	for (size_t i = 0; i < o->n_worker_argv; i++)
 		free(o->worker_argv[i]);
 	free(o->worker_argv);
+	for (size_t i = 0; i < o->n_commands; i++)
+		words_free(o->commands[i]);
+	free(o->commands);
 }

@@ -13,7 +13,7 @@ struct options {
 	bool is_verbose;
 	enum framing framing;
 	size_t max_message; /* bytes of one message in */
-	int n_workers;
+	int n_workers;      /* 0 while none was asked for */
 	int drain_ms;
 	long threads; /* of each worker; 0 = its share of the processors */
 	size_t queue_calls, queue_bytes;
@@ -23,12 +23,17 @@ struct options {
 	size_t streams;        /* generates one worker may hold */
 	char **worker_argv;    /* owned, NULL-terminated; [0] is the worker's path */
 	size_t n_worker_argv;
+	char ***commands; /* [n_commands] words each, words.h; they take the place of the path */
+	size_t n_commands;
 };
 
 /* ERR_INVALID_PARAMS with a sentence for a bad line. argv strings are copied. An
  * argument that is no option is ignored: hosts of the reference give a script's path. */
 int options_parse(struct options *o, int argc, char **argv, struct fault *f);
 void options_release(struct options *o);
+
+/* The command that starts worker i: the list is the caller's to free, its strings are o's. */
+char **options_worker_command(const struct options *o, int i);
 
 /* Add an argument for the workers. */
 void options_pass_on(struct options *o, const char *arg);

@@ -74,7 +74,7 @@ static _Noreturn void child_run(char *const *argv, const struct pipes *p, pid_t 
 	/* Also what our own parent left open to us without meaning to. */
 	close_range(3, ~0U, 0);
 	reset_signals();
-	execv(argv[0], argv);
+	execvp(argv[0], argv);
 	child_fail("cannot run", argv[0]);
 }
 

@@ -14,8 +14,8 @@ struct spawned {
 	int err_fd; /* its stderr */
 };
 
-/* argv[0] is the program's path. 0, or ERR_IO with the cause. An exec that fails shows as
- * exit code 69 and a line on its stderr. */
+/* argv[0] is the program's path, or its name in PATH. 0, or ERR_IO with the cause. An exec that
+ * fails shows as exit code 69 and a line on its stderr. */
 int spawn_process(char *const *argv, struct spawned *out, struct fault *f);
 
 /* The path of `name` beside our own binary; caller frees. */

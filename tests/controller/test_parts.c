@@ -5,8 +5,10 @@
 #include "controller/spawn.h"
 #include "controller/splice.h"
 #include "controller/tail.h"
+#include "controller/words.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,6 +75,26 @@ Test(tail, a_line_without_end_is_cut_and_bytes_that_are_no_text_stay_json)
 	struct fault f;
 	cr_assert_eq(json_scan(out.data, out.n_bytes, &f), 0, "%s", f.text);
 	buf_release(&out);
+}
+
+/* -- words ------------------------------------------------------------------------------ */
+
+Test(words, a_command_is_cut_as_a_shell_would_and_nothing_in_it_is_expanded)
+{
+	char **w = words_split("  ssh -o 'A B'  host\t\"t \\\" \\n\" a\\ b''c $HOME;`x`|*");
+	const char *want[] = { "ssh", "-o", "A B", "host", "t \" \\n", "a bc", "$HOME;`x`|*",
+		NULL };
+	for (int i = 0; want[i]; i++)
+		cr_assert_str_eq(w[i], want[i]);
+	cr_assert_null(w[7]);
+	words_free(w);
+}
+
+Test(words, a_line_without_words_or_with_an_open_quote_is_none)
+{
+	const char *bad[] = { "", "  ", "a 'b", "a \"b", "a \\", "'' x" };
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		cr_assert_null(words_split(bad[i]), "%s", bad[i]);
 }
 
 /* -- metrics ---------------------------------------------------------------------------- */
@@ -160,6 +182,22 @@ Test(options, a_script_path_is_tolerated_and_what_follows_two_dashes_goes_to_wor
 	cr_assert_str_eq(o.worker_argv[1], "--threads=3");
 	cr_assert_str_eq(o.worker_argv[2], "--kv-bytes=1M");
 	cr_assert_null(o.worker_argv[3]);
+	options_release(&o);
+}
+
+Test(options, commands_stand_for_the_workers_path_in_turns_and_get_what_workers_get)
+{
+	char *argv[] = { "tandem", "--worker-command", "ssh a tandem-worker", "--models=x",
+		"--worker-command=ssh b tandem-worker", "--", "--kv-bytes=1M", NULL };
+	struct options o;
+	cr_assert_eq(parse(&o, 7, argv), 0);
+	cr_assert_eq(o.n_workers, 2, "one for each command");
+	char **c = options_worker_command(&o, 3);
+	const char *want[] = { "ssh", "b", "tandem-worker", "--models=x", "--kv-bytes=1M" };
+	for (int i = 0; i < 5; i++)
+		cr_assert_str_eq(c[i], want[i]);
+	cr_assert_null(c[5], "our processors' number is none of theirs");
+	free(c);
 	options_release(&o);
 }
 
