@@ -20,7 +20,7 @@ static void on_over(void *arg)
 
 static void parse(struct rig *r, const char *const *args)
 {
-	char *argv[32] = { "tandem", "--worker=tests/controller/fake_worker.py" };
+	char *argv[32] = { "tandem", "--worker=tests/conform/fake_worker.py" };
 	struct fault f = { 0 };
 	int argc = 2;
 	for (; *args; args++)

@@ -1,4 +1,4 @@
-/* rig.h - a controller in the test's own process, with scripted workers (fake_worker.py)
+/* rig.h - a controller in the test's own process, with scripted workers (tests/conform/fake_worker.py)
  * and the test as its host. Every wait is woken by what arrives; the suite's timeout is
  * what ends one that never is. */
 #ifndef TESTS_CONTROLLER_RIG_H

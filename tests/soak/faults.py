@@ -19,18 +19,21 @@ def children(pid):
 
 
 class Faults:
-    def __init__(self, controller, rng, pipes):
+    def __init__(self, controller, n_workers, rng, pipes):
         """pipes: a file in which each worker's wrapper notes `pid pipe:[inode]` of its stdout."""
-        self.controller, self.rng, self.pipes = controller, rng, pipes
+        self.controller, self.n_workers, self.rng, self.pipes = controller, n_workers, rng, pipes
         self.counts, self.stalled = {}, []  # (when to go on, pid)
-        self.kinds = [self.kill, self.kill, self.stop, self.stall, self.stall, self.noise, self.noise, self.torn]
+        self.harmless = [self.stall, self.stall, self.noise, self.noise]
+        self.kinds = [self.kill, self.kill, self.stop, self.torn] + self.harmless
 
     def strike(self):
         """One fault on one worker, if one is there."""
         alive = [pid for pid, state in children(self.controller).items() if state not in "ZT"]
         if not alive:
             return "nobody left"
-        kind, pid = self.rng.choice(self.kinds), self.rng.choice(sorted(alive))
+        # With most of them in back-off there would soon be nothing left to disturb.
+        kinds = self.kinds if 2 * len(alive) >= self.n_workers else self.harmless
+        kind, pid = self.rng.choice(kinds), self.rng.choice(sorted(alive))
         try:
             kind(pid)
         except (ProcessLookupError, FileNotFoundError, BrokenPipeError):
