@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 
 /* -- what the parts tell each other ----------------------------------------------------- */
 
@@ -219,7 +220,18 @@ int controller_serve(const struct options *opt, int in_fd, int out_fd, pid_t par
 	struct event *events[3];
 	struct orphan_watch orphan;
 	struct event_base *base = controller_event_base();
+	struct record *record = NULL;
+	struct fault f;
+	if (opt->record_path) {
+		record = record_open(base, opt->record_path, opt->record_bytes, opt->given, &f);
+		if (!record) {
+			log_error("%s", f.text);
+			event_base_free(base);
+			return EX_CANTCREAT;
+		}
+	}
 	struct controller *c = controller_new(base, opt, in_fd, out_fd);
+	host_record(c->host, record);
 	for (int i = 0; i < 3; i++) {
 		events[i] = evsignal_new(base, signals[i], on_signal, c);
 		event_add(events[i], NULL);
@@ -228,6 +240,7 @@ int controller_serve(const struct options *opt, int in_fd, int out_fd, pid_t par
 	event_base_dispatch(base);
 	int code = c->exit_code;
 	controller_free(c);
+	record_close(record);
 	orphan_watch_release(&orphan);
 	for (int i = 0; i < 3; i++)
 		event_free(events[i]);

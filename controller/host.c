@@ -19,6 +19,7 @@ struct host {
 	struct frame_reader reader;
 	struct sink out;
 	struct event *readable;
+	struct record *record; /* NULL = none */
 	int in_fd, out_fd;
 	int in_flags, out_flags; /* to restore; -1 = untouched */
 	bool is_crowded, is_gone;
@@ -76,8 +77,10 @@ static void take_messages(struct host *h)
 	while (h->readable && (st = frame_next(&h->reader, &text, &n)) != FRAME_NEED_MORE) {
 		if (st == FRAME_TEXT) {
 			log_trace("host", "in %zu bytes", n);
+			record_frame(h->record, RECORD_IN, text, n);
 			h->events.message(h->arg, text, n);
 		} else {
+			record_unread(h->record);
 			h->events.unreadable(h->arg, st);
 		}
 	}
@@ -147,9 +150,15 @@ void host_write(struct host *h, const char *text, size_t n)
 	if (h->is_gone)
 		return;
 	log_trace("host", "out %zu bytes", n);
+	record_frame(h->record, RECORD_OUT, text, n);
 	frame_write(sink_buf(&h->out), h->reader.framing, text, n);
 	sink_kick(&h->out);
 	watch_level(h);
+}
+
+void host_record(struct host *h, struct record *r)
+{
+	h->record = r;
 }
 
 void host_limit_bursts(struct host *h)

@@ -7,6 +7,7 @@
  * bound the host is declared gone. */
 #ifndef CONTROLLER_HOST_H
 #define CONTROLLER_HOST_H
+#include "controller/record.h"
 #include "protocol/frame.h"
 #include <event2/event.h>
 
@@ -33,6 +34,9 @@ struct host;
 struct host *host_open(struct event_base *base, const struct host_io *io,
 	const struct host_events *events, void *arg);
 void host_close(struct host *h); /* restores the descriptors' flags; does not close them */
+
+/* Keep a record of both ways from here on; borrowed, NULL ends it. */
+void host_record(struct host *h, struct record *r);
 
 void host_write(struct host *h, const char *text, size_t n); /* one message */
 /* From here on no read of the host's finds more than HOST_BURST_BYTES. Hosts of the reference

@@ -4,6 +4,7 @@
  * 25 and 26 its tokens back. */
 #include "controller/controller.h"
 #include "controller/inspect.h"
+#include "controller/rerun.h"
 #include "controller/run.h"
 #include "protocol/log.h"
 #include "protocol/version.h"
@@ -66,6 +67,8 @@ int main(int argc, char **argv)
 	log_init("tandem", LOG_INFO);
 	if (argc > 1 && !strcmp(argv[1], "run"))
 		return run_main(out, argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "replay"))
+		return rerun_main(out, argc - 1, argv + 1);
 	if (argc > 1 && (!strcmp(argv[1], "inspect") || !strcmp(argv[1], "cache")))
 		return inspect_main(out, argc - 1, argv + 1);
 	return serve(out, argc, argv, parent);

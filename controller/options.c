@@ -1,5 +1,6 @@
 /* options.c - the controller's command line. */
 #include "controller/options.h"
+#include "controller/record.h"
 #include "controller/spawn.h"
 #include "controller/supervise.h"
 #include "controller/words.h"
@@ -17,6 +18,7 @@ const char options_help[] =
 	"\n"
 	"usage: tandem [options]                        serve a host: JSON-RPC on stdin/stdout\n"
 	"       tandem run -m MODEL -p PROMPT [options] write to the terminal (run --help)\n"
+	"       tandem replay FILE [--check]            what --record=FILE heard, once more\n"
 	"       tandem inspect PATH [--json]            what a model is, and why it would not "
 	"load\n"
 	"       tandem cache ls|rm|verify               packed weights on disk (cache --help)\n"
@@ -40,6 +42,8 @@ const char options_help[] =
 	"  --heartbeat-ms=N      silence after which a worker counts as stuck; 0 = never (20000)\n"
 	"  --restarts=N          of one worker in a minute before it is given up (3)\n"
 	"  --retry-budget=N      requests lost with a worker that may go again at once (1024)\n"
+	"  --record=FILE         every frame of the host's, both ways, for `tandem replay`\n"
+	"  --record-bytes=N      the size at which a record ends (1073741824)\n"
 	"  --sandbox=MODE        of each worker: off, basic or strict (basic)\n"
 	"  -v, --verbose         more on stderr; TRACE=all prints each request's way\n"
 	"  --version, --help\n"
@@ -49,7 +53,8 @@ const char options_help[] =
 	"  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"runtime/info\"}' | tandem\n"
 	"`rpc.discover` lists every method with its parameters. stdout carries answers and\n"
 	"nothing else. Exit: 0 at the end of stdin, after `shutdown`, on SIGTERM, SIGINT and\n"
-	"SIGHUP; 64 for a bad command line; 74 when stdout cannot be written any more.\n";
+	"SIGHUP; 64 for a bad command line; 73 when a record cannot be\n"
+	"created; 74 when stdout cannot be written any more.\n";
 
 enum {
 	OPT_WORKERS = 256,
@@ -70,6 +75,8 @@ enum {
 	OPT_SANDBOX,
 	OPT_HEARTBEAT_MS,
 	OPT_RETRY_BUDGET,
+	OPT_RECORD,
+	OPT_RECORD_BYTES,
 	OPT_HELP,
 	OPT_VERSION,
 };
@@ -91,6 +98,8 @@ static const struct option LONG[] = {
 	{ "streams", required_argument, NULL, OPT_STREAMS },
 	{ "heartbeat-ms", required_argument, NULL, OPT_HEARTBEAT_MS },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
+	{ "record", required_argument, NULL, OPT_RECORD },
+	{ "record-bytes", required_argument, NULL, OPT_RECORD_BYTES },
 	{ "restarts", required_argument, NULL, OPT_RESTARTS },
 	{ "retry-budget", required_argument, NULL, OPT_RETRY_BUDGET },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -173,6 +182,30 @@ char **options_worker_command(const struct options *o, int i)
 	return argv;
 }
 
+static void set_record(struct options *o, const char *path)
+{
+	free(o->record_path);
+	o->record_path = xstrdup(path);
+}
+
+static void note_given(struct options *o, char *arg)
+{
+	o->given = xreallocarray(o->given, o->n_given + 2, sizeof(char *));
+	o->given[o->n_given++] = arg;
+	o->given[o->n_given] = NULL;
+}
+
+/* What a replay repeats: all but the record, which is what it reads. */
+static void note_option(struct options *o, int opt, const char *name, const char *value)
+{
+	if (opt == OPT_RECORD || opt == OPT_RECORD_BYTES)
+		return;
+	if (value)
+		note_given(o, xasprintf("--%s=%s", name, value));
+	else
+		note_given(o, opt == 'v' ? xstrdup("-v") : xasprintf("--%s", name));
+}
+
 /* The numeric options: where each goes and what it may be. */
 static bool take_number(struct options *o, int opt, const char *value)
 {
@@ -195,6 +228,7 @@ static bool take_number(struct options *o, int opt, const char *value)
 	case OPT_MAX_MESSAGE: o->max_message = (size_t)v; break;
 	case OPT_QUEUE_CALLS: o->queue_calls = (size_t)v; break;
 	case OPT_QUEUE_BYTES: o->queue_bytes = (size_t)v; break;
+	case OPT_RECORD_BYTES: o->record_bytes = (size_t)v; break;
 	case OPT_STREAMS: o->streams = (size_t)v; break;
 	case OPT_THREADS: o->threads = v; break;
 	case OPT_HEARTBEAT_MS: o->heartbeat_ms = (unsigned)v; break;
@@ -207,6 +241,7 @@ static bool take_number(struct options *o, int opt, const char *value)
 static bool take(struct options *o, int opt, const char *value)
 {
 	switch (opt) {
+	case OPT_RECORD: set_record(o, value); return true;
 	case OPT_WORKER: set_worker(o, value); return true;
 	case OPT_WORKER_COMMAND: return add_command(o, value);
 	case OPT_MODELS: pass_on_pair(o, "models", value); return true;
@@ -238,6 +273,7 @@ static void set_defaults(struct options *o)
 		.heartbeat_ms = 20000,
 		.restarts = SUP_RESTARTS,
 		.retry_budget = 1024,
+		.record_bytes = RECORD_FILE_BYTES,
 	};
 	options_pass_on(o, worker);
 	free(worker);
@@ -279,11 +315,14 @@ int options_parse(struct options *o, int argc, char **argv, struct fault *f)
 		if (!take(o, opt, optarg))
 			return fault_set(f, ERR_INVALID_PARAMS, "--%s cannot be '%s'",
 				LONG[at].name, optarg);
+		note_option(o, opt, LONG[at].name, optarg);
 	}
 	if (o->n_commands > OPTIONS_WORKERS_MAX)
 		return fault_set(f, ERR_INVALID_PARAMS, "more than %d --worker-command",
 			OPTIONS_WORKERS_MAX);
 	share_processors(o);
+	for (int i = cut; i < argc; i++)
+		note_given(o, xstrdup(argv[i]));
 	for (int i = cut + 1; i < argc; i++)
 		options_pass_on(o, argv[i]);
 	return 0;
@@ -293,8 +332,12 @@ void options_release(struct options *o)
 {
 	for (size_t i = 0; i < o->n_worker_argv; i++)
 		free(o->worker_argv[i]);
+	for (size_t i = 0; i < o->n_given; i++)
+		free(o->given[i]);
 	free(o->worker_argv);
 	for (size_t i = 0; i < o->n_commands; i++)
 		words_free(o->commands[i]);
 	free(o->commands);
+	free(o->given);
+	free(o->record_path);
 }

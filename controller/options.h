@@ -21,7 +21,11 @@ struct options {
 	unsigned restarts;     /* of one worker in SUP_WINDOW_US */
 	double retry_budget;   /* requests lost with a worker that may go again at once */
 	size_t streams;        /* generates one worker may hold */
-	char **worker_argv;    /* owned, NULL-terminated; [0] is the worker's path */
+	char *record_path;     /* owned; NULL = no record */
+	size_t record_bytes;
+	char **given; /* owned, NULL-terminated: the line, less what is about recording */
+	size_t n_given;
+	char **worker_argv; /* owned, NULL-terminated; [0] is the worker's path */
 	size_t n_worker_argv;
 	char ***commands; /* [n_commands] words each, words.h; they take the place of the path */
 	size_t n_commands;
