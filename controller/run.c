@@ -1,21 +1,17 @@
-/* run.c - `tandem run`: a host of one request. It talks to a controller in this process
- * over a socket pair, as any host would, so that what it shows is what hosts get. */
+/* run.c - `tandem run`: a host of one request, which talks to a controller in this process as
+ * any host would, so that what it shows is what hosts get. */
 #include "controller/run.h"
-#include "controller/controller.h"
 #include "controller/drain.h"
+#include "controller/inner.h"
 #include "controller/run_options.h"
-#include "controller/sink.h"
+#include "controller/selftest.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -25,11 +21,7 @@
 
 struct run {
 	const struct run_options *opt;
-	struct controller *controller;
-	struct sink to;             /* the controller */
-	struct frame_reader reader; /* and back */
-	struct event *readable;
-	struct event *signals[3];
+	struct inner in;
 	struct buf prompt;
 	struct buf stats; /* params of stream.stats, or the result's own */
 	char model_id[NAME_MAX + 1];
@@ -40,24 +32,13 @@ struct run {
 	bool is_over;
 };
 
-static void send_call(struct run *r, int id, const char *method, const struct buf *params)
-{
-	char digits[16];
-	struct buf text = BUF_INIT;
-	int n = snprintf(digits, sizeof digits, "%d", id);
-	rpc_write_request(&text, digits, (size_t)n, method, params->data, params->n_bytes);
-	frame_write(sink_buf(&r->to), FRAMING_NDJSON, text.data, text.n_bytes);
-	sink_kick(&r->to);
-	buf_release(&text);
-}
-
 /* Nothing more is asked; the controller drains and ends its workers. */
 static void finish(struct run *r, int code)
 {
 	if (!r->is_over)
 		r->exit_code = code;
 	r->is_over = true;
-	drain_begin(r->controller, "run is complete");
+	drain_begin(r->in.controller, "run is complete");
 }
 
 static void end_progress_line(struct run *r)
@@ -79,23 +60,6 @@ static void fail(struct run *r, struct json_span error)
 
 /* -- asking ----------------------------------------------------------------------------- */
 
-/* A path that exists, or looks like one, is loaded from there; anything else is an id. */
-static void ask_load(struct run *r)
-{
-	struct buf params = BUF_INIT;
-	const char *model = r->opt->model;
-	char *path = realpath(model, NULL);
-	buf_addc(&params, '{');
-	jout_key_cstr(&params, "model_id", r->model_id);
-	if (path || strchr(model, '/'))
-		jout_key_cstr(&params, "local_path", path ? path : model);
-	jout_key_bool(&params, "progress", true);
-	buf_addc(&params, '}');
-	send_call(r, ID_LOAD, "load_model", &params);
-	buf_release(&params);
-	free(path);
-}
-
 static void ask_generate(struct run *r)
 {
 	struct buf params = BUF_INIT;
@@ -115,31 +79,8 @@ static void ask_generate(struct run *r)
 		buf_addc(&params, ']');
 	}
 	buf_addc(&params, '}');
-	send_call(r, ID_GENERATE, "generate", &params);
+	inner_call(&r->in, ID_GENERATE, "generate", &params);
 	buf_release(&params);
-}
-
-/* The last part of the path, without what a model id may not hold. */
-static void name_model(struct run *r)
-{
-	const char *from = r->opt->model, *slash;
-	char path[PATH_MAX];
-	snprintf(path, sizeof path, "%s", from);
-	for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
-		path[n - 1] = '\0';
-	if (access(path, F_OK) == 0 || path[0] == '/' || path[0] == '.') {
-		slash = strrchr(path, '/');
-		snprintf(r->model_id, sizeof r->model_id, "%.*s", NAME_MAX,
-			slash ? slash + 1 : path);
-	} else {
-		snprintf(r->model_id, sizeof r->model_id, "%.*s", NAME_MAX, path);
-	}
-	for (char *c = r->model_id; *c; c++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./@:",
-			    *c))
-			*c = '_';
-	if (!strcmp(r->model_id, ".") || strstr(r->model_id, "..") || !r->model_id[0])
-		snprintf(r->model_id, sizeof r->model_id, "model");
 }
 
 /* -- showing ---------------------------------------------------------------------------- */
@@ -281,46 +222,30 @@ static void on_answer(struct run *r, const struct rpc_msg *m)
 	}
 }
 
-static void on_line(struct run *r, const char *text, size_t n)
+static void on_heard(void *arg, const struct rpc_msg *m)
 {
-	struct rpc_msg m;
-	if (r->is_over || json_scan(text, n, NULL) < 0)
-		return;
-	rpc_parse((struct json_span) { text, n }, &m);
-	if (m.kind == RPC_NOTIFICATION)
-		on_notification(r, &m);
-	else if (m.kind == RPC_RESULT || m.kind == RPC_ERROR)
-		on_answer(r, &m);
-}
-
-static void on_readable(evutil_socket_t fd, short what, void *arg)
-{
-	(void)what;
 	struct run *r = arg;
-	const char *text;
-	size_t n_text;
-	ssize_t n = read(fd, frame_space(&r->reader, 65536), 65536);
-	if (n <= 0)
+	if (r->is_over)
 		return;
-	frame_fed(&r->reader, (size_t)n);
-	while (frame_next(&r->reader, &text, &n_text) == FRAME_TEXT)
-		on_line(r, text, n_text);
+	if (m->kind == RPC_NOTIFICATION)
+		on_notification(r, m);
+	else if (m->kind == RPC_RESULT || m->kind == RPC_ERROR)
+		on_answer(r, m);
 }
 
 /* The first Ctrl-C lets the text end properly, a second does not wait for it. */
-static void on_signal(evutil_socket_t sig, short what, void *arg)
+static void on_signal(void *arg, int signal)
 {
-	(void)what;
 	struct run *r = arg;
-	if (r->exit_code == 128 + (int)sig) {
+	if (r->exit_code == 128 + signal) {
 		r->is_over = true;
-		event_base_loopbreak(r->controller->base);
+		event_base_loopbreak(r->in.base);
 		return;
 	}
-	r->exit_code = 128 + (int)sig;
+	r->exit_code = 128 + signal;
 	r->is_over = true;
 	end_progress_line(r);
-	drain_begin(r->controller, strsignal((int)sig));
+	drain_begin(r->in.controller, strsignal(signal));
 }
 
 /* -- life ------------------------------------------------------------------------------- */
@@ -342,48 +267,19 @@ static int read_prompt(struct run *r)
 	return n < 0 ? ERR_IO : 0;
 }
 
-static void open_ends(struct run *r, struct event_base *base, int fd)
-{
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	sink_init(&r->to, base, fd, 65536);
-	frame_reader_init(&r->reader, FRAMING_NDJSON, FRAME_IN_MAX);
-	r->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, r);
-	event_add(r->readable, NULL);
-	for (int i = 0; i < 3; i++) {
-		r->signals[i] = evsignal_new(base, signals[i], on_signal, r);
-		event_add(r->signals[i], NULL);
-	}
-}
-
-static void close_ends(struct run *r)
-{
-	for (int i = 0; i < 3; i++)
-		event_free(r->signals[i]);
-	event_free(r->readable);
-	sink_release(&r->to);
-	frame_reader_release(&r->reader);
-	buf_release(&r->prompt);
-	buf_release(&r->stats);
-}
-
 static int run(struct run *r)
 {
-	int pair[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		log_fatal("no socket pair: %s", strerror(errno));
-	struct event_base *base = controller_event_base();
-	open_ends(r, base, pair[0]);
 	r->exit_code = EXIT_FAILURE;
-	r->controller = controller_new(base, &r->opt->base, pair[1], pair[1]);
-	name_model(r);
-	ask_load(r);
-	event_base_dispatch(base);
-	controller_free(r->controller);
-	close_ends(r);
-	event_base_free(base);
-	close(pair[0]);
-	close(pair[1]);
+	r->in.heard = on_heard;
+	r->in.signalled = on_signal;
+	r->in.arg = r;
+	inner_open(&r->in, &r->opt->base);
+	inner_name_model(r->opt->model, r->model_id, sizeof r->model_id);
+	inner_load(&r->in, ID_LOAD, r->opt->model, r->model_id);
+	inner_run(&r->in);
+	inner_close(&r->in);
+	buf_release(&r->prompt);
+	buf_release(&r->stats);
 	return r->exit_code;
 }
 
@@ -397,6 +293,8 @@ int run_main(int out, int argc, char **argv)
 		log_error("%s (see tandem run --help)", f.text);
 	else if (opt.base.wish == OPTIONS_HELP)
 		code = dprintf(out, "%s", run_options_help) < 0 ? EX_IOERR : 0;
+	else if (opt.is_selftest)
+		code = selftest_run(out, &opt);
 	else if (read_prompt(&r) < 0)
 		log_error("the prompt on stdin cannot be read, or is too long");
 	else {

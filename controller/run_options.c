@@ -10,6 +10,7 @@ const char run_options_help[] =
 	"tandem run - let a model continue a text\n"
 	"\n"
 	"usage: tandem run -m MODEL -p PROMPT [options]\n"
+	"       tandem run -m MODEL --selftest-determinism\n"
 	"\n"
 	"  -m, --model=MODEL     a model folder or file, or an id found in --models\n"
 	"  -p, --prompt=TEXT     the text to continue; - reads it from stdin\n"
@@ -19,12 +20,15 @@ const char run_options_help[] =
 	"  --seed=N              the same seed writes the same text\n"
 	"  --stop=TEXT           end before this text; may be repeated\n"
 	"  --json                print the whole result as one line of JSON\n"
+	"  --selftest-determinism  ask the same in many circumstances: alone, in a batch, under\n"
+	"                        load, cut into chunks, cached, drafted, on more threads and\n"
+	"                        workers; tell what differs, if anything does\n"
 	"  --workers=N  --worker=PATH  --threads=N  --models=DIR  -v  as of tandem itself\n"
 	"  --help\n"
 	"\n"
 	"stdout gets the text and nothing else; progress and times go to stderr.\n"
-	"Exit: 0 when the text is complete, 1 when loading or generating failed, 64 for a bad\n"
-	"command line, 130 after Ctrl-C.\n";
+	"Exit: 0 when the text is complete, 1 when loading or generating failed or an answer\n"
+	"differed, 64 for a bad command line, 130 after Ctrl-C.\n";
 
 enum {
 	OPT_TEMPERATURE = 256,
@@ -34,6 +38,7 @@ enum {
 	OPT_SEED,
 	OPT_STOP,
 	OPT_JSON,
+	OPT_SELFTEST,
 	OPT_BASE,
 	OPT_HELP
 };
@@ -49,6 +54,7 @@ static const struct option LONG[] = {
 	{ "seed", required_argument, NULL, OPT_SEED },
 	{ "stop", required_argument, NULL, OPT_STOP },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "selftest-determinism", no_argument, NULL, OPT_SELFTEST },
 	{ "workers", required_argument, NULL, OPT_BASE },
 	{ "worker", required_argument, NULL, OPT_BASE },
 	{ "threads", required_argument, NULL, OPT_BASE },
@@ -90,6 +96,7 @@ static bool take(struct run_options *o, int opt, const char *value)
 	case OPT_SEED: return add_number(s, "seed", value);
 	case OPT_STOP: return add_stop(o, value);
 	case OPT_JSON: o->is_json = true; return true;
+	case OPT_SELFTEST: o->is_selftest = true; return true;
 	case OPT_HELP: o->base.wish = OPTIONS_HELP; return true;
 	}
 	return false;
@@ -134,6 +141,20 @@ static int parse_own(
 	return 0;
 }
 
+static int check(const struct run_options *o, struct fault *f)
+{
+	bool asks_text = o->prompt || o->n_stops > 0 || o->is_json || o->sampling.n_bytes > 1;
+	if (o->is_selftest && !o->model)
+		return fault_set(f, ERR_INVALID_PARAMS, "the self-test needs a model (-m)");
+	if (o->is_selftest && asks_text)
+		return fault_set(f, ERR_INVALID_PARAMS,
+			"--selftest-determinism asks questions of its own: no prompt, sampling or "
+			"output options go with it");
+	if (!o->is_selftest && (!o->model || !o->prompt))
+		return fault_set(f, ERR_INVALID_PARAMS, "run needs a model (-m) and a prompt (-p)");
+	return 0;
+}
+
 int run_options_parse(struct run_options *o, int argc, char **argv, struct fault *f)
 {
 	struct own_args own = { .n = 1 };
@@ -149,9 +170,7 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct fault
 	if (err < 0 || base_err < 0)
 		return ERR_INVALID_PARAMS;
 	o->base.wish = wish;
-	if (wish != OPTIONS_HELP && (!o->model || !o->prompt))
-		return fault_set(f, ERR_INVALID_PARAMS, "run needs a model (-m) and a prompt (-p)");
-	return 0;
+	return wish == OPTIONS_HELP ? 0 : check(o, f);
 }
 
 void run_options_release(struct run_options *o)

@@ -13,6 +13,7 @@ struct run_options {
 	const char *stops[RUN_STOPS_MAX];
 	size_t n_stops;
 	bool is_json;
+	bool is_selftest; /* no text is wanted: prompt is NULL */
 };
 
 /* The strings are argv's. */

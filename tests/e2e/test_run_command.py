@@ -64,6 +64,46 @@ class RunCommand(unittest.TestCase):
         self.assertEqual(when_gone(family, 5), 0)
 
 
+class SelfTest(unittest.TestCase):
+    """--selftest-determinism with a worker that lies in one circumstance, and with one that does not."""
+    LIAR = """#!/bin/sh
+case "$*" in
+*--chunk-tokens=16*) "$REAL" "$@" | sed -u 's/"token_id":[0-9]*,"index":3/"token_id":5,"index":3/' ;;
+*) exec "$REAL" "$@" ;;
+esac
+"""
+
+    def run_with(self, worker):
+        return run(TANDEM, "run", "--worker", worker, "-m", NOVEL, "--selftest-determinism",
+                   env={**os.environ, "REAL": WORKER})
+
+    def test_every_answer_is_the_same_in_every_circumstance(self):
+        process = self.run_with(WORKER)
+        self.assertEqual(process.returncode, 0, process.stdout + process.stderr)
+        lines = process.stdout.splitlines()
+        self.assertGreaterEqual(len(lines), 13)
+        for line in lines[1:]:
+            self.assertRegex(line, r"^.{20,} \d+ answers, all the same$")
+
+    def test_what_differs_is_told_with_its_place_and_exit_1(self):
+        with tempfile.TemporaryDirectory() as folder:
+            liar = os.path.join(folder, "worker")
+            with open(liar, "w") as f:
+                f.write(self.LIAR)
+            os.chmod(liar, 0o755)
+            process = self.run_with(liar)
+        self.assertEqual(process.returncode, 1, process.stderr)
+        told = [line for line in process.stdout.splitlines() if "DIFFER" in line]
+        self.assertEqual(len(told), 1, process.stdout)
+        self.assertRegex(told[0], r"^prefill chunks of 16 +16 of 16 DIFFER: prompt 1 at temperature 0, "
+                                  r"token 3 is 5 with -[0-9.]+, alone \d+ with -[0-9.]+$")
+
+    def test_it_takes_no_question_of_the_caller(self):
+        process = run(TANDEM, "run", "-m", NOVEL, "-p", "x", "--selftest-determinism")
+        self.assertEqual(process.returncode, 64)
+        self.assertIn("no prompt", process.stderr)
+
+
 class InspectCommand(unittest.TestCase):
     def inspect(self, *options):
         return run(TANDEM, "inspect", "--worker", WORKER, *options, stdin=subprocess.DEVNULL)
