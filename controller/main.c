@@ -62,6 +62,8 @@ static int serve(int out, int argc, char **argv, pid_t parent)
 int main(int argc, char **argv)
 {
 	const pid_t parent = getppid();
+	/* What our parent left open without meaning to is none of ours. */
+	close_range(3, ~0U, 0);
 	fill_standard_fds();
 	int out = reserve_stdout();
 	log_init("tandem", LOG_INFO);

@@ -30,6 +30,7 @@ const char options_help[] =
 	"                        is split without a shell and given the worker's options; may be\n"
 	"                        repeated: workers use them in turns, one each without --workers\n"
 	"  --models=DIR          where models are found by id; may be repeated\n"
+	"  --roots-only          workers load no model from elsewhere, whatever local_path says\n"
 	"  --threads=N           threads of each worker (processors / workers)\n"
 	"  --kv-bytes=BYTES      memory of one model's KV cache in each worker; K, M, G (1G)\n"
 	"  --cache-bytes=BYTES   disk for packed weights; K, M, G (32G; --no-cache: none)\n"
@@ -61,6 +62,7 @@ enum {
 	OPT_WORKER,
 	OPT_WORKER_COMMAND,
 	OPT_MODELS,
+	OPT_ROOTS_ONLY,
 	OPT_THREADS,
 	OPT_KV_BYTES,
 	OPT_CACHE_BYTES,
@@ -86,6 +88,7 @@ static const struct option LONG[] = {
 	{ "worker", required_argument, NULL, OPT_WORKER },
 	{ "worker-command", required_argument, NULL, OPT_WORKER_COMMAND },
 	{ "models", required_argument, NULL, OPT_MODELS },
+	{ "roots-only", no_argument, NULL, OPT_ROOTS_ONLY },
 	{ "threads", required_argument, NULL, OPT_THREADS },
 	{ "kv-bytes", required_argument, NULL, OPT_KV_BYTES },
 	{ "cache-bytes", required_argument, NULL, OPT_CACHE_BYTES },
@@ -245,6 +248,7 @@ static bool take(struct options *o, int opt, const char *value)
 	case OPT_WORKER: set_worker(o, value); return true;
 	case OPT_WORKER_COMMAND: return add_command(o, value);
 	case OPT_MODELS: pass_on_pair(o, "models", value); return true;
+	case OPT_ROOTS_ONLY: options_pass_on(o, "--roots-only"); return true;
 	case OPT_SANDBOX: return take_sandbox(o, value);
 	case OPT_KV_BYTES: return pass_on_size(o, "kv-bytes", value);
 	case OPT_CACHE_BYTES: return pass_on_size(o, "cache-bytes", value);

@@ -42,6 +42,11 @@ bool confine_parse(const char *name, enum confinement *out)
 	return false;
 }
 
+const char *confine_name(enum confinement c)
+{
+	return NAMES[c];
+}
+
 enum confinement confine_possible(enum confinement wanted)
 {
 	return wanted < MOST ? wanted : MOST;
@@ -102,6 +107,18 @@ int confine_files(const char *const *roots, size_t n_roots, struct fault *f)
 	return err == 0 ? 0 : fault_set(f, ERR_IO, "landlock: %s", strerror(saved));
 }
 
+/* Landlock refuses to open files for writing; this, that one opened before grows. Not where our
+ * own stderr is one: a log line must not end us. */
+static void no_growing_files(void)
+{
+	static const struct rlimit none = { 0, 0 };
+	struct stat st;
+	for (int fd = 1; fd <= 2; fd++)
+		if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+			return;
+	setrlimit(RLIMIT_FSIZE, &none);
+}
+
 int confine_files_and_restart(
 	const char *const *roots, size_t n_roots, char *const argv[], struct fault *f)
 {
@@ -112,6 +129,7 @@ int confine_files_and_restart(
 	int err = confine_files(roots, n_roots, f);
 	if (err < 0)
 		return err;
+	no_growing_files();
 	setenv(INSIDE, "1", 1);
 	execv("/proc/self/exe", argv);
 	return fault_set(f, ERR_IO, "cannot run again confined: %s", strerror(errno));
@@ -156,12 +174,32 @@ static size_t write_filter(struct sock_filter *out)
 	return k;
 }
 
+/* Core files would hold prompts, message queues live beyond us, and a leak of descriptors shall
+ * end at us. What is lower already stays so. */
+static int limit_resources(void)
+{
+	static const struct {
+		int resource;
+		rlim_t most;
+	} limits[] = { { RLIMIT_CORE, 0 }, { RLIMIT_MSGQUEUE, 0 },
+		{ RLIMIT_NOFILE, CONFINE_FILES } };
+	for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+		struct rlimit r;
+		if (getrlimit(limits[i].resource, &r) != 0)
+			return -1;
+		r.rlim_cur = r.rlim_cur < limits[i].most ? r.rlim_cur : limits[i].most;
+		r.rlim_max = r.rlim_max < limits[i].most ? r.rlim_max : limits[i].most;
+		if (setrlimit(limits[i].resource, &r) != 0)
+			return -1;
+	}
+	return 0;
+}
+
 int confine_calls(struct fault *f)
 {
-	static const struct rlimit no_core = { 0, 0 };
 	struct sock_filter code[N_DENIED + 6];
 	struct sock_fprog program = { .len = (unsigned short)write_filter(code), .filter = code };
-	if (setrlimit(RLIMIT_CORE, &no_core) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
+	if (limit_resources() != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return fault_set(f, ERR_IO, "cannot give up privileges: %s", strerror(errno));
 	/* TSYNC: also the threads that libraries have started by now. */
@@ -169,24 +207,4 @@ int confine_calls(struct fault *f)
 				 &program) != 0)
 		return fault_set(f, ERR_IO, "no seccomp filter here: %s", strerror(errno));
 	return 0;
-}
-
-/* -- telling ---------------------------------------------------------------------------- */
-
-void confine_write(struct buf *out, enum confinement c)
-{
-	struct rlimit core = { 0 };
-	int death = 0;
-	getrlimit(RLIMIT_CORE, &core);
-	prctl(PR_GET_PDEATHSIG, &death);
-	jout_key(out, "isolation");
-	buf_addc(out, '{');
-	jout_key_cstr(out, "sandbox", NAMES[c]);
-	jout_key_bool(out, "no_new_privs", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
-	jout_key_bool(out, "dumpable", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1);
-	jout_key_bool(out, "seccomp", prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER);
-	jout_key_bool(out, "landlock", c == CONFINE_STRICT);
-	jout_key_bool(out, "core_files", core.rlim_cur != 0);
-	jout_key_bool(out, "ends_with_parent", death != 0);
-	buf_addc(out, '}');
 }

@@ -1,8 +1,8 @@
 /* confine.h - what a worker takes from itself before it reads its first byte.
  *
- * basic: no new privileges, no core files, not dumpable (no ptrace by others of the same user), and
- * a seccomp filter: no sockets, no new programs, no ptrace, no kernel interfaces that a
- * worker never needs; each fails with EPERM.
+ * basic: no new privileges, limits (no core files, no message queues, CONFINE_FILES descriptors),
+ * not dumpable (no ptrace by others of the same user), and a seccomp filter: no sockets, no new
+ * programs, no ptrace, no kernel interfaces that a worker never needs; each fails with EPERM.
  * strict: also a landlock domain (linux/landlock.h): files below the model roots and what a
  * program needs to run can be read, nothing can be written. It holds for one thread and those it
  * starts, and libraries have started some before main; so the program runs itself once more inside.
@@ -12,8 +12,11 @@
 #include "protocol/buf.h"
 #include "protocol/err.h"
 
+#define CONFINE_FILES 4096 /* descriptors open at once */
+
 enum confinement { CONFINE_OFF, CONFINE_BASIC, CONFINE_STRICT };
 
+const char *confine_name(enum confinement c);
 bool confine_parse(const char *name, enum confinement *out);
 /* What this build can do of what is wanted. */
 enum confinement confine_possible(enum confinement wanted);
@@ -28,6 +31,7 @@ int confine_files_and_restart(
 /* basic and strict: the rest, for all threads. 0, or ERR_IO. */
 int confine_calls(struct fault *f);
 
-/* Append the member "isolation":{…} as the kernel tells it now. */
+/* Append the member "isolation":{…} as the kernel tells it now: what is asked of it, and under
+ * "refused" what was tried on the spot and came back as forbidden. */
 void confine_write(struct buf *out, enum confinement c);
 #endif

@@ -268,7 +268,8 @@ static struct load *load_new(struct request *rq, struct fault *f)
 		fault_add_str(f, "path", "workers");
 		return NULL;
 	}
-	char *path = given ? xstrdup(given) : roots_find(&rq->w->options, model_id, f);
+	char *path = given ? roots_admit(&rq->w->options, given, f)
+			   : roots_find(&rq->w->options, model_id, f);
 	if (!path)
 		return NULL;
 	struct load *l = xcalloc(1, sizeof *l);

@@ -7,6 +7,7 @@
 #include "worker/load.h"
 #include "worker/loop.h"
 #include "worker/model/mapped_file.h"
+#include "worker/roots_cache.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -106,6 +107,8 @@ int main(int argc, char **argv)
 	static struct worker worker;
 	const pid_t parent = getppid();
 	unsigned mask;
+	/* What whoever started us left open is none of ours. */
+	close_range(3, ~0U, 0);
 	if (argc > 1 && strcmp(argv[1], "inspect") == 0)
 		return inspect_main(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "cache") == 0)
@@ -120,10 +123,11 @@ int main(int argc, char **argv)
 	case OPTIONS_RUN: break;
 	}
 	struct fault f;
+	const char *const *roots;
+	const size_t n_roots = roots_list(&worker.options, &roots);
 	worker.options.confinement = confine_possible(worker.options.confinement);
 	if (worker.options.confinement == CONFINE_STRICT &&
-		confine_files_and_restart(worker.options.roots, worker.options.n_roots, argv, &f) <
-			0) {
+		confine_files_and_restart(roots, n_roots, argv, &f) < 0) {
 		fprintf(stderr, "tandem-worker: --sandbox=strict: %s\n", f.text);
 		return EX_UNAVAILABLE;
 	}

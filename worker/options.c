@@ -19,6 +19,7 @@ const char options_help[] =
 	"  --framing=auto|ndjson|lsp  how messages are cut (auto: by the first byte)\n"
 	"  --models DIR               look models up here by model_id; may be given again\n"
 	"                             (also: TANDEM_MODELS=DIR:DIR)\n"
+	"  --roots-only               load no model from elsewhere (strict does not either)\n"
 	"  --threads N                threads that compute (default: the CPUs)\n"
 	"  --kv-bytes N[K|M|G]        memory of one model's KV cache (default 1G)\n"
 	"  --max-running N            sequences of one model decoded together (default 64)\n"
@@ -49,6 +50,7 @@ const char options_help[] =
 enum {
 	OPT_FRAMING = 256,
 	OPT_MODELS,
+	OPT_ROOTS_ONLY,
 	OPT_THREADS,
 	OPT_KV_BYTES,
 	OPT_MAX_RUNNING,
@@ -71,6 +73,7 @@ static const struct option table[] = {
 	{ "framing", required_argument, NULL, OPT_FRAMING },
 	{ "models", required_argument, NULL, OPT_MODELS },
 	{ "model-root", required_argument, NULL, OPT_MODELS },
+	{ "roots-only", no_argument, NULL, OPT_ROOTS_ONLY },
 	{ "threads", required_argument, NULL, OPT_THREADS },
 	{ "kv-bytes", required_argument, NULL, OPT_KV_BYTES },
 	{ "max-running", required_argument, NULL, OPT_MAX_RUNNING },
@@ -175,13 +178,17 @@ static bool take(struct worker_options *o, int opt, const char *arg)
 	switch (opt) {
 	case OPT_FRAMING: return frame_parse_name(arg, &o->framing);
 	case OPT_MODELS: add_root(o, arg); return true;
+	case OPT_ROOTS_ONLY: o->roots_only = true; return true;
 	case OPT_KV_BYTES: return parse_size(arg, &o->kv_bytes);
 	case OPT_CACHE_BYTES: return parse_size(arg, &o->cache_bytes);
 	case OPT_NO_CACHE: o->no_cache = true; return true;
 	case OPT_MAX_FRAME: return parse_size(arg, &o->max_frame);
 	case OPT_SANDBOX:
 		o->confinement_is_asked = true;
-		return confine_parse(arg, &o->confinement);
+		if (!confine_parse(arg, &o->confinement))
+			return false;
+		o->roots_only = o->roots_only || o->confinement == CONFINE_STRICT;
+		return true;
 	case OPT_GARBAGE: o->dev_garbage = true; return true;
 	case 'v': o->verbose = true; return true;
 	default: return take_number(o, opt, arg);

@@ -18,6 +18,7 @@ struct worker_options {
 	const char *
 		*roots; /* folders that hold models; the strings are argv's and TANDEM_MODELS' */
 	size_t n_roots;
+	bool roots_only; /* no model from elsewhere, whatever local_path says */
 	char *roots_env; /* owned copy of TANDEM_MODELS, cut at its colons */
 	int threads;
 	size_t kv_bytes; /* per model */

@@ -99,3 +99,17 @@ char *roots_find(const struct worker_options *o, const char *model_id, struct fa
 	buf_release(&tried);
 	return path;
 }
+
+char *roots_admit(const struct worker_options *o, const char *path, struct fault *f)
+{
+	const char *const *roots;
+	const size_t n = roots_list(o, &roots);
+	for (size_t i = 0; i < n; i++)
+		if (roots_contain(roots[i], path))
+			return xstrdup(path);
+	if (!o->roots_only)
+		return xstrdup(path);
+	fault_set(f, ERR_MODEL_LOAD, "Failed to load %s: it is not below a model root (%s%s)", path,
+		roots[0], n > 1 ? ", …" : "");
+	return NULL;
+}

@@ -13,6 +13,10 @@
  * ERR_MODEL_LOAD naming what was looked for. */
 char *roots_find(const struct worker_options *o, const char *model_id, struct fault *f);
 
+/* A path the host gave: owned, and as it came. With roots_only it must lie in a root when its links
+ * are followed; NULL with ERR_MODEL_LOAD otherwise, whether it exists or not. */
+char *roots_admit(const struct worker_options *o, const char *path, struct fault *f);
+
 struct found_model {
 	const char *model_id, *path;
 	const char *format;       /* "safetensors" or "gguf" */

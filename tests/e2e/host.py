@@ -103,7 +103,7 @@ class Stream:
 
 
 class Host:
-    def __init__(self, *argv, framing="ndjson", env=None, stderr=subprocess.PIPE):
+    def __init__(self, *argv, framing="ndjson", env=None, stderr=subprocess.PIPE, pass_fds=()):
         self.framing = framing
         self.messages, self.streams, self.sent = [], {}, []
         self.answers = {}
@@ -114,7 +114,8 @@ class Host:
         self.trouble = None
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
-            env={**os.environ, **(env or {})}, cwd=ROOT, start_new_session=True)
+            env={**os.environ, **(env or {})}, cwd=ROOT, start_new_session=True,
+            pass_fds=pass_fds)
         self.threads = [threading.Thread(target=t, daemon=True)
                         for t in (self._read_stdout, self._read_stderr)]
         for t in self.threads:

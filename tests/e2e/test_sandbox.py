@@ -1,10 +1,14 @@
 """A confined worker does its work, and nothing else."""
 import os
+import select
 import shutil
 import tempfile
 import unittest
 
-from host import NOVEL, RpcError, tandem, worker
+from host import NOVEL, PATIENCE, Host, RpcError, TANDEM, WORKER, tandem, worker
+
+ASKED = {"prompt": "The old house stood", "max_tokens": 12, "temperature": 0}
+FORBIDDEN = ["connect", "execve", "ptrace"]
 
 
 def isolation(host):
@@ -17,38 +21,68 @@ class Sandbox:
             holds = isolation(host)
             if holds["sandbox"] == "off":
                 self.skipTest("a build with sanitizers cannot be confined")
+            limits = holds.pop("limits")
+            self.assertEqual((limits["core_bytes"], limits["queue_bytes"]), (0, 0))
+            self.assertLessEqual(limits["open_files"], 4096)
             self.assertEqual(holds, {"sandbox": "basic", "no_new_privs": True, "dumpable": False, "seccomp": True,
-                                     "landlock": False, "core_files": False, "ends_with_parent": True})
+                                     "landlock": False, "core_files": False, "ends_with_parent": True,
+                                     "refused": FORBIDDEN})
 
     def test_a_strict_worker_generates_the_same_and_reads_nothing_else(self):
-        asked = {"prompt": "The old house stood", "max_tokens": 12, "temperature": 0}
         with self.spawn() as host:
             host.load()
-            plain = host.stream(**asked).text
+            plain = host.stream(**ASKED).text
+        with self.spawn("--sandbox=strict", "--models", os.path.dirname(NOVEL)) as host:
+            holds = isolation(host)
+            host.load()
+            self.assertEqual(host.stream(**ASKED).text, plain)
+            self.assert_only_roots(host)
+            self.assertEqual(host.stream(**ASKED).text, plain)
+        if holds["sandbox"] == "off":
+            self.skipTest("a build with sanitizers cannot be confined")
+        self.assertTrue(holds["landlock"])
+        self.assertEqual(holds["refused"], FORBIDDEN + ["open"])
+        self.assertEqual(holds["limits"]["file_bytes"], 0)
+
+    def test_roots_only_holds_without_a_sandbox(self):
+        with self.spawn("--sandbox=off", "--roots-only", "--models", os.path.dirname(NOVEL)) as host:
+            host.load()
+            self.assert_only_roots(host)
+
+    def assert_only_roots(self, host):
+        """No model from elsewhere, also when a path leads there from inside."""
         with tempfile.TemporaryDirectory() as outside:
             elsewhere = shutil.copytree(NOVEL, os.path.join(outside, "novel"))
-            with self.spawn("--sandbox=strict", "--models", os.path.dirname(NOVEL)) as host:
-                if isolation(host)["sandbox"] == "off":
-                    self.skipTest("a build with sanitizers cannot be confined")
-                self.assertTrue(isolation(host)["landlock"])
-                host.load()
-                self.assertEqual(host.stream(**asked).text, plain)
+            for path in (elsewhere, os.path.join(NOVEL, os.path.relpath(elsewhere, os.path.realpath(NOVEL)))):
                 with self.assertRaises(RpcError) as refused:
-                    host.load("other", path=elsewhere)
+                    host.load("other", path=path)
                 self.assertEqual(refused.exception.code, -32001)
-                self.assertEqual(host.stream(**asked).text, plain)
+                self.assertIn("not below a model root", refused.exception.message)
 
     def test_off_is_off(self):
         with self.spawn("--sandbox=off") as host:
-            self.assertEqual((isolation(host)["sandbox"], isolation(host)["seccomp"]), ("off", False))
+            holds = isolation(host)
+            self.assertEqual((holds["sandbox"], holds["seccomp"], holds["refused"]), ("off", False, []))
+
+    def test_what_whoever_started_it_left_open_is_closed(self):
+        """The reader of a pipe sees its end while the process lives."""
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        with Host(*self.COMMAND, pass_fds=[write]) as host:
+            os.close(write)
+            host.call("runtime/info")
+            self.assertTrue(select.select([read], [], [], PATIENCE)[0])
+            self.assertEqual(os.read(read, 1), b"")
 
 
 class OnTandem(Sandbox, unittest.TestCase):
     spawn = staticmethod(tandem)
+    COMMAND = [TANDEM, "--worker", WORKER]
 
 
 class OnWorker(Sandbox, unittest.TestCase):
     spawn = staticmethod(worker)
+    COMMAND = [WORKER]
 
 
 if __name__ == "__main__":

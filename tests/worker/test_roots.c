@@ -306,3 +306,25 @@ Test(roots, a_walk_without_end_ends)
 	cr_assert_not(roots_each(&OPTIONS, count, &n));
 	cr_assert_eq(n, ROOTS_MODELS_MAX);
 }
+
+Test(roots, with_roots_only_a_path_is_admitted_where_it_really_lies)
+{
+	struct worker_options o = OPTIONS;
+	struct fault f;
+	put_text("r/in/config.json", "{}");
+	put_text("r2/config.json", "{}");
+	cr_assert_eq(symlink("../r2", "r/out"), 0);
+	static const char *const paths[] = { "r/in", "r/../r/in", "r/out", "r2", "r/in/../../r2",
+		"/etc/passwd", "r/absent", "" };
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+		o.roots_only = false;
+		char *path = roots_admit(&o, paths[i], &f);
+		cr_assert_str_eq(path, paths[i]);
+		free(path);
+		o.roots_only = true;
+		path = roots_admit(&o, paths[i], &f);
+		cr_assert_eq(path != NULL, i < 2, "%s", paths[i]);
+		cr_assert(path || f.err == ERR_MODEL_LOAD);
+		free(path);
+	}
+}
