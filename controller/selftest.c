@@ -291,6 +291,14 @@ static struct options options_for(const struct selftest *s)
 	return o;
 }
 
+/* All else that o holds is the caller's. */
+static void release_argv(struct options *o)
+{
+	for (size_t i = 0; i < o->n_worker_argv; i++)
+		free(o->worker_argv[i]);
+	free(o->worker_argv);
+}
+
 static void run_one(struct selftest *s)
 {
 	struct options o = options_for(s);
@@ -301,7 +309,7 @@ static void run_one(struct selftest *s)
 	inner_load(&s->in, ID_LOAD, s->opt->model, s->model_id);
 	inner_run(&s->in);
 	inner_close(&s->in);
-	options_release(&o);
+	release_argv(&o);
 	if (s->exit_code == 0 && s->n_answered < n_to_ask(s))
 		s->exit_code = EXIT_FAILURE;
 }
