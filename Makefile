@@ -152,8 +152,9 @@ export TSAN_OPTIONS  := halt_on_error=1:atexit_sleep_ms=0:second_deadlock_stack=
 # TSan knows only some address layouts; without randomization there is one.
 FIXED   := $(if $(findstring thread,$(SAN)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 
-# Packed weights of the tests' models stay out of the user's cache.
+# Packed weights of the tests' models and the workers they kill stay out of the user's folders.
 check e2e: export XDG_CACHE_HOME := $(CURDIR)/$B/cache
+check e2e: export XDG_STATE_HOME := $(CURDIR)/$B/state
 check: $(SUITES) $B/bin/tandem $B/bin/tandem-worker ## every test; SAN=address,undefined or SAN=thread
 	@rm -f $(REPORT).*; rc=0; \
 	for s in $(SUITES); do echo "== $$s"; $(FIXED) $$s -j2 $(TESTFLAGS) || rc=1; done; \

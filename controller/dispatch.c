@@ -28,6 +28,11 @@ void dispatch_soon(struct controller *c)
 		event_active(c->dispatch, EV_TIMEOUT, 0);
 }
 
+int dispatch_worker(const struct call *call)
+{
+	return call->owner == CALL_IN_FLIGHT ? call->flight->worker->index : -1;
+}
+
 /* -- answers ---------------------------------------------------------------------------- */
 
 static void land(struct flight *fl, size_t i, enum answer a, struct json_span body)

@@ -9,6 +9,9 @@
 void dispatch_soon(struct controller *c);
 void dispatch_run(struct controller *c);
 
+/* The worker a call is at, -1 when it is at none. */
+int dispatch_worker(const struct call *call);
+
 /* Take a call out of the frame it travels in; its answer will be dropped. Only-call
  * frames are cancelled at the worker too. The caller owns the call then. */
 void dispatch_detach(struct controller *c, struct call *call);

@@ -1,5 +1,6 @@
 /* fleet.c - worker processes. */
 #include "controller/fleet.h"
+#include "controller/bundle.h"
 #include "controller/clock.h"
 #include "controller/controller.h"
 #include "controller/dispatch.h"
@@ -176,6 +177,9 @@ static void ended(struct worker *w, int status)
 	struct peer *peer = w->peer;
 	peer_read_rest(peer);
 	note_end(w, status);
+	w->end.bundle[0] = '\0';
+	if (!was_expected)
+		bundle_write(w);
 	kill_group(w); /* whatever it started */
 	w->pid = 0;
 	event_del(w->timer);
@@ -383,6 +387,8 @@ static void write_end(const struct worker *w, struct buf *out)
 		jout_key_int(out, "exit_code", w->end.exit_code);
 	}
 	jout_key_int(out, "restarts", w->sup.restarts);
+	if (w->end.bundle[0])
+		jout_key_cstr(out, "bundle", w->end.bundle);
 	jout_key(out, "stderr_tail");
 	if (w->end.tail.n_bytes)
 		buf_add(out, w->end.tail.data, w->end.tail.n_bytes);

@@ -7,15 +7,17 @@
 #include "controller/peer.h"
 #include "controller/supervise.h"
 #include <event2/event.h>
+#include <limits.h>
 
 struct controller;
 struct worker;
 
 /* How the latest process of a slot ended. */
 struct worker_end {
-	int signal;      /* 0 = exited */
-	int exit_code;   /* -1 = killed by the signal */
-	struct buf tail; /* its last stderr lines, a JSON array */
+	int signal;            /* 0 = exited */
+	int exit_code;         /* -1 = killed by the signal */
+	struct buf tail;       /* its last stderr lines, a JSON array */
+	char bundle[PATH_MAX]; /* bundle.h; "" = none */
 };
 
 /* heartbeat.h */

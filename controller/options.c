@@ -1,5 +1,6 @@
 /* options.c - the controller's command line. */
 #include "controller/options.h"
+#include "controller/bundle.h"
 #include "controller/record.h"
 #include "controller/spawn.h"
 #include "controller/supervise.h"
@@ -45,6 +46,7 @@ const char options_help[] =
 	"  --retry-budget=N      requests lost with a worker that may go again at once (1024)\n"
 	"  --record=FILE         every frame of the host's, both ways, for `tandem replay`\n"
 	"  --record-bytes=N      the size at which a record ends (1073741824)\n"
+	"  --bundles=N           files about dead workers kept in ~/.local/state/tandem (16)\n"
 	"  --sandbox=MODE        of each worker: off, basic or strict (basic)\n"
 	"  -v, --verbose         more on stderr; TRACE=all prints each request's way\n"
 	"  --version, --help\n"
@@ -77,6 +79,7 @@ enum {
 	OPT_SANDBOX,
 	OPT_HEARTBEAT_MS,
 	OPT_RETRY_BUDGET,
+	OPT_BUNDLES,
 	OPT_RECORD,
 	OPT_RECORD_BYTES,
 	OPT_HELP,
@@ -101,6 +104,7 @@ static const struct option LONG[] = {
 	{ "streams", required_argument, NULL, OPT_STREAMS },
 	{ "heartbeat-ms", required_argument, NULL, OPT_HEARTBEAT_MS },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
+	{ "bundles", required_argument, NULL, OPT_BUNDLES },
 	{ "record", required_argument, NULL, OPT_RECORD },
 	{ "record-bytes", required_argument, NULL, OPT_RECORD_BYTES },
 	{ "restarts", required_argument, NULL, OPT_RESTARTS },
@@ -217,12 +221,14 @@ static bool take_number(struct options *o, int opt, const char *value)
 		max = OPTIONS_WORKERS_MAX;
 	else if (opt == OPT_DRAIN_MS || opt == OPT_HEARTBEAT_MS)
 		max = 86400000;
+	else if (opt == OPT_BUNDLES)
+		max = 4096;
 	else if (opt == OPT_THREADS)
 		max = 1024;
 	else if (opt == OPT_RESTARTS)
 		max = SUP_RESTARTS_MAX;
 	bool may_be_0 = opt == OPT_DRAIN_MS || opt == OPT_RESTARTS || opt == OPT_RETRY_BUDGET ||
-			opt == OPT_HEARTBEAT_MS;
+			opt == OPT_BUNDLES || opt == OPT_HEARTBEAT_MS;
 	if (!options_number(value, !may_be_0, max, &v))
 		return false;
 	switch (opt) {
@@ -231,6 +237,7 @@ static bool take_number(struct options *o, int opt, const char *value)
 	case OPT_MAX_MESSAGE: o->max_message = (size_t)v; break;
 	case OPT_QUEUE_CALLS: o->queue_calls = (size_t)v; break;
 	case OPT_QUEUE_BYTES: o->queue_bytes = (size_t)v; break;
+	case OPT_BUNDLES: o->bundles = (size_t)v; break;
 	case OPT_RECORD_BYTES: o->record_bytes = (size_t)v; break;
 	case OPT_STREAMS: o->streams = (size_t)v; break;
 	case OPT_THREADS: o->threads = v; break;
@@ -277,6 +284,7 @@ static void set_defaults(struct options *o)
 		.heartbeat_ms = 20000,
 		.restarts = SUP_RESTARTS,
 		.retry_budget = 1024,
+		.bundles = BUNDLES,
 		.record_bytes = RECORD_FILE_BYTES,
 	};
 	options_pass_on(o, worker);

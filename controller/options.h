@@ -21,6 +21,7 @@ struct options {
 	unsigned restarts;     /* of one worker in SUP_WINDOW_US */
 	double retry_budget;   /* requests lost with a worker that may go again at once */
 	size_t streams;        /* generates one worker may hold */
+	size_t bundles;        /* crash bundles to keep */
 	char *record_path;     /* owned; NULL = no record */
 	size_t record_bytes;
 	char **given; /* owned, NULL-terminated: the line, less what is about recording */

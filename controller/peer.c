@@ -1,6 +1,8 @@
 /* peer.c - the pipes to one worker; on the way back dispatch.c gets its answers and relay.c
  * its notifications. Stop 9; next: worker/loop.c */
 #include "controller/peer.h"
+#include "controller/clock.h"
+#include "controller/lately.h"
 #include "controller/sink.h"
 #include "controller/tail.h"
 #include "protocol/frame.h"
@@ -36,6 +38,7 @@ struct peer {
 	bool is_at_end; /* of its stdout, or it is dead */
 	bool is_broken;
 	struct tail tail;
+	struct lately lately;
 };
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
@@ -71,6 +74,7 @@ static void put(struct peer *p, const struct buf *text)
 {
 	if (p->in_fd < 0)
 		return;
+	lately_note(&p->lately, LATELY_TO, text->data, text->n_bytes, clock_us());
 	frame_write(sink_buf(&p->in), FRAMING_NDJSON, text->data, text->n_bytes);
 	sink_kick(&p->in);
 }
@@ -201,6 +205,7 @@ static void take_line(struct peer *p, const char *text, size_t n)
 {
 	struct rpc_msg m;
 	struct json_span v = find_message(text, n);
+	lately_note(&p->lately, LATELY_FROM, text, n, clock_us());
 	m.kind = RPC_INVALID;
 	if (v.at)
 		rpc_parse(v, &m);
@@ -339,6 +344,16 @@ uint64_t peer_garbage(const struct peer *p)
 void peer_write_tail(const struct peer *p, struct buf *out)
 {
 	tail_write(&p->tail, out);
+}
+
+void peer_write_evidence(const struct peer *p, struct buf *out)
+{
+	jout_key(out, "stderr_tail");
+	tail_write(&p->tail, out);
+	jout_key(out, "backtrace");
+	tail_write_trace(&p->tail, out);
+	jout_key(out, "frames");
+	lately_write(&p->lately, clock_us(), out);
 }
 
 const char *peer_last_line(const struct peer *p)

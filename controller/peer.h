@@ -47,6 +47,8 @@ uint64_t peer_garbage(const struct peer *p); /* lines skipped, broken ones inclu
 
 /* Append its last stderr lines as a JSON array of strings, oldest first. */
 void peer_write_tail(const struct peer *p, struct buf *out);
+/* Append what a crash bundle tells of it, as members: stderr_tail, backtrace, frames. */
+void peer_write_evidence(const struct peer *p, struct buf *out);
 /* The last line it said, or "". */
 const char *peer_last_line(const struct peer *p);
 #endif

@@ -20,6 +20,10 @@ void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(pr
 #define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 
+/* The lines around the stack that a worker leaves when a fault ends it. */
+#define LOG_BACKTRACE_BEGIN "backtrace:"
+#define LOG_BACKTRACE_END   "end of the backtrace"
+
 /* True when TRACE names `part`; cheap enough to ask on every request. */
 bool log_traces(const char *part);
 void log_trace(const char *part, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

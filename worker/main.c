@@ -2,6 +2,7 @@
 #include "kernels/kernels.h"
 #include "protocol/log.h"
 #include "protocol/version.h"
+#include "worker/backtrace.h"
 #include "worker/cache.h"
 #include "worker/inspect.h"
 #include "worker/load.h"
@@ -138,5 +139,6 @@ int main(int argc, char **argv)
 		return EX_USAGE;
 	}
 	mapped_file_name_truncation();
+	backtrace_watch();
 	return serve(&worker, out, parent);
 }
