@@ -15,7 +15,7 @@
 #define N_PROMPTS    8
 #define N_QUESTIONS  (2 * N_PROMPTS) /* each greedy and sampled */
 #define N_BACKGROUND 3
-#define TOKENS	     12
+#define TOKENS       12
 
 enum { ID_LOAD = 1, ID_BACKGROUND = 2, ID_QUESTION = 100 };
 

@@ -6,9 +6,15 @@
 #include "worker/engine/engine.h"
 #include <pthread.h>
 
-#define RIG_MODEL   "models/novel-7m"
-#define HEARD_MAX   1024
-#define RIG_KV      ((size_t)64 << 20)
+#define RIG_MODEL "models/novel-7m"
+#define HEARD_MAX 1024
+#define RIG_KV    ((size_t)64 << 20)
+/* Sanitizers make the kernels twenty times slower. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define RIG_IS_SLOW 1
+#else
+#define RIG_IS_SLOW 0
+#endif
 #define RIG_CONTEXT 512 /* of the bundled model */
 
 struct rig {

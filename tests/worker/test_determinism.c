@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROMPTS     8
+#define PROMPTS     (RIG_IS_SLOW ? 3 : 8)
 #define PROMPTS_MAX 1000
-#define TOKENS      12
+#define TOKENS      (RIG_IS_SLOW ? 6 : 12)
 #define AT_ONCE_MAX 16
 
 TestSuite(determinism, .timeout = 3600);
