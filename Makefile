@@ -42,7 +42,10 @@ LIBS_CONTROLLER := -levent -lxxhash $(LIBS_PROTOCOL)
 .DEFAULT_GOAL := all
 .SECONDARY:
 
-all: build/tandem build/tandem-worker
+# The conformance kit is one file for whoever has Python.
+CONFORM := $(if $(shell command -v python3),build/release/bin/tandem-conform)
+
+all: build/tandem build/tandem-worker $(CONFORM)
 
 # -- set-up: Debian packages, only those that are missing ---------------------------------
 
@@ -99,6 +102,11 @@ $B/bin/tandem: $(call objs,controller) $(PROTOCOL)
 $B/bin/tandem: LIBS := $(LIBS_CONTROLLER)
 $B/bin/tandem-worker: $(call objs,worker) $(WORKER) $(KERNELS) $(PROTOCOL)
 $B/bin/tandem-worker: LIBS := $(LIBS_WORKER)
+
+build/release/bin/tandem-conform: $(wildcard tests/conform/*.py tests/conform/*.json)
+	@mkdir -p $(@D) $(if $(V),,&& echo "  ZIP $@")
+	$Qpython3 -c 'import sys, zipapp; zipapp.create_archive("tests/conform", sys.argv[1], "/usr/bin/env python3", \
+		filter=lambda p: p.suffix in (".py", ".json"))' $@
 
 # test_allocations.c counts what our own objects ask for.
 COUNT_ALLOCATIONS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray
@@ -249,6 +257,7 @@ format: ## let clang-format decide
 install: all ## PREFIX=/usr/local
 	install -D -m755 build/tandem $(DESTDIR)$(PREFIX)/bin/tandem
 	install -D -m755 build/tandem-worker $(DESTDIR)$(PREFIX)/bin/tandem-worker
+	$(if $(CONFORM),install -D -m755 $(CONFORM) $(DESTDIR)$(PREFIX)/bin/tandem-conform)
 
 clean: ## remove build/
 	rm -rf build

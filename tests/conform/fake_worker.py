@@ -21,7 +21,7 @@ the same words in the environment's FAKE_WORKER:
 import json
 import os
 import re
-import selectors
+import select
 import shlex
 import signal
 import sys
@@ -68,7 +68,8 @@ class Worker:
     def __init__(self):
         self.models, self.streams, self.later = {}, {}, []
         self.frames = 0
-        self.is_ending = False
+        self.is_ending = self.is_at_end = False
+        self.heard = []  # read, not looked at yet
         self.log = open(OPTIONS["log"], "a") if "log" in OPTIONS else None
 
     # -- out -------------------------------------------------------------------------------
@@ -92,10 +93,19 @@ class Worker:
             print("fake: told to die", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    @staticmethod
-    def put(data):
+    def put(self, data):
+        """A host that does not read yet may go on writing: it is read meanwhile."""
         while data:
-            data = data[os.write(1, data):]
+            try:
+                data = data[os.write(1, data):]
+            except BlockingIOError:
+                if select.select([] if self.is_at_end else [0], [1], [])[0]:
+                    self.hear()
+
+    def hear(self):
+        data = os.read(0, 1 << 16)
+        self.is_at_end = not data
+        self.heard.append(data)
 
     def notify(self, method, **params):
         self.write({"jsonrpc": "2.0", "method": method, "params": params})
@@ -244,15 +254,19 @@ class Worker:
             return {"success": False, "result": None, "error": f.error["message"],
                     "error_code": f.error["code"], "error_data": f.error["data"]}
 
+    def note(self, what):
+        if self.log:
+            self.log.write(json.dumps(what) + "\n")
+            self.log.flush()
+
     def answer(self, m):
         """The result or error of one message; None for a notification."""
         if not isinstance(m, dict) or m.get("jsonrpc") != "2.0" or not isinstance(m.get("method"), str) or \
                 isinstance(m.get("id"), (dict, list, bool)):
+            self.note({"error": "no request"})
             return {"error": Failure(-32600, "no request", "invalid_request").error}
         method, params = m["method"], m.get("params", {})
-        if self.log:
-            self.log.write(json.dumps({"method": method, "params": params}) + "\n")
-            self.log.flush()
+        self.note(m)
         if "id" not in m:
             self.is_ending = self.is_ending or method == "exit"
             return None
@@ -278,6 +292,7 @@ class Worker:
         try:
             m = parse(line)
         except Failure as f:
+            self.note({"error": "no JSON"})
             self.write(self.wrap({"error": f.error}, "null"))
             return
         if isinstance(m, list) and m:
@@ -317,19 +332,17 @@ class Worker:
         pieces.append(rest)
 
     def run(self):
-        selector, pieces = selectors.DefaultSelector(), []
-        selector.register(0, selectors.EVENT_READ)
+        pieces = []
+        os.set_blocking(1, False)
         pause = option("token-ms", 1) / 1000
         while not self.is_ending or self.streams:
-            busy = self.streams or self.later
-            if selector.select(pause if busy else None):
-                data = os.read(0, 1 << 16)
-                if not data and "deaf" not in OPTIONS:
-                    return
-                if not data:
-                    selector.unregister(0)
-                    selector.register(os.pipe()[0], selectors.EVENT_READ)
-                self.take(pieces, data)
+            waits = (pause if self.streams or self.later else None) if not self.heard else 0
+            if select.select([] if self.is_at_end else [0], [], [], waits)[0]:
+                self.hear()
+            while self.heard:
+                self.take(pieces, self.heard.pop(0))
+            if self.is_at_end and "deaf" not in OPTIONS:
+                return
             now = time.monotonic()
             for due, answer in [x for x in self.later if x[0] <= now]:
                 self.later.remove((due, answer))

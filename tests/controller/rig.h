@@ -1,6 +1,6 @@
-/* rig.h - a controller in the test's own process, with scripted workers (tests/conform/fake_worker.py)
- * and the test as its host. Every wait is woken by what arrives; the suite's timeout is
- * what ends one that never is. */
+/* rig.h - a controller in the test's own process, with scripted workers
+ * (tests/conform/fake_worker.py) and the test as its host. Every wait is woken by what arrives; the
+ * suite's timeout is what ends one that never is. */
 #ifndef TESTS_CONTROLLER_RIG_H
 #define TESTS_CONTROLLER_RIG_H
 #include "controller/controller.h"
