@@ -81,7 +81,7 @@ setup-clients: ## … and the JSON-RPC and MCP clients that the tests drive
 $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json
 	@mkdir -p build/clients && cp $^ build/clients
 	@echo "installing: npm clients into build/clients" >&2
-	@npm ci --prefix build/clients --ignore-scripts --no-audit --no-fund --loglevel=error >&2 && touch $@
+	@npm ci --prefix build/clients --prefer-offline --fetch-retries=1 --ignore-scripts --no-audit --no-fund --loglevel=error >&2 && touch $@
 
 # A fresh make: the paths of what was just installed are looked up when make starts.
 demo: setup ## install, build, load the bundled model, watch it write
