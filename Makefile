@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent -lxxhash $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e determinism bench bench-kernels bench-attention bench-compare bench-limits docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e determinism bench bench-kernels bench-attention bench-compare bench-limits bench-speculation docs lint format fuzz install clean help \
 	setup setup-ci setup-clients
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -233,6 +233,8 @@ bench-attention: $B/bin/bench_attention ## eleven shapes against the plain-matri
 bench: all ## print the figures that bench/SPEED.md logs
 	python3 bench/bench.py
 
+bench-speculation: all $B/bin/bench_gguf ## what drafts are worth, against going without: CASES="novel-30m 1B"
+	@python3 bench/speculation.py
 bench-limits: all $B/bin/bench_gguf $B/bin/bench_limits ## bandwidth and peaks, and which part kernels and steps reach
 	@python3 bench/limits.py
 

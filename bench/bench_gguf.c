@@ -1,12 +1,19 @@
 /* bench_gguf.c - a GGUF file of random weights in the shape of Llama-3.2-1B, for measuring.
  *
- *     bench_gguf Q4_0|Q8_0|Q4_K_M|BF16 FILE
+ *     bench_gguf Q4_0|Q8_0|Q4_K_M|BF16 FILE          Llama-3.2-1B
+ *     bench_gguf TYPE FILE chain                     the same, and each token has its successor
+ *     bench_gguf TYPE FILE draft PERCENT             a tenth of it, which agrees so often
  *
  * Which tensor has which type follows llama.cpp's recipes of those names: the embedding, which
  * is the head too, is Q6_K in the four-bit ones, as are some V and down projections in Q4_K_M.
  * The vocabulary has the real size, in bytes, pairs and triples of printable ones, with merges
  * that lead to them, so that any byte-level tokenizer reads it. Nothing here depends on values:
- * weights have deviation 0.02 and never overflow. About a second a gigabyte. */
+ * weights have deviation 0.02 and never overflow. About a second a gigabyte.
+ *
+ * In a chain the embedding outweighs what the layers add to it, and the head's row of a token
+ * points where its predecessor's embedding does: so the likeliest next token is the successor,
+ * whatever was before, at the whole cost of the layers. The head of a draft does so for PERCENT
+ * of the tokens, and points anywhere for the others. */
 #include "kernels/half.h"
 #include "kernels/quant.h"
 #include "protocol/buf.h"
@@ -14,15 +21,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DIM        2048
-#define KV_WIDTH   512
-#define FFN        8192
-#define N_LAYERS   16
-#define VOCABULARY 128256
-#define N_SPECIAL  256 /* the last ids */
-#define PRINTABLE  94  /* '!' to '~' */
-#define ALIGNMENT  32
-#define DEVIATION  0.02f
+#define FFN_MOST    8192
+#define LAYERS_MOST 16
+#define VOCABULARY  128256
+#define N_SPECIAL   256 /* the last ids */
+#define PRINTABLE   94  /* '!' to '~' */
+#define ALIGNMENT   32
+#define DEVIATION   0.02f
+/* In a chain: the deviation of the embedding, beside which what the layers add is little (four
+ * bits have a mean of minus half a step, so that it is some 70); and from a token to its
+ * successor. */
+#define LOUD   1000.0f
+#define STRIDE 7919
+
+struct shape {
+	unsigned dim, kv_width, ffn, n_layers, n_heads; /* heads of 64 */
+};
+static const struct shape whole = { 2048, 512, 8192, 16, 32 };
+static const struct shape tenth = { 512, 128, 2048, 14, 8 };
+
+/* What is to be written. */
+struct order {
+	const struct recipe *recipe;
+	const struct shape *shape;
+	bool is_chain;
+	unsigned percent; /* of the tokens whose successor it knows */
+};
 
 /* Type numbers of the file's metadata. */
 enum { KEY_U32 = 4, KEY_I32 = 5, KEY_F32 = 6, KEY_STRING = 8, KEY_ARRAY = 9 };
@@ -159,16 +183,16 @@ static void add_vocabulary(struct buf *b)
 }
 
 #define N_KEYS 19 /* what add_keys and add_vocabulary write */
-static void add_keys(struct buf *b)
+static void add_keys(struct buf *b, const struct shape *s)
 {
 	add_key_string(b, "general.architecture", "llama");
 	add_key_string(b, "general.name", "random weights");
-	add_key_u32(b, "llama.block_count", N_LAYERS);
+	add_key_u32(b, "llama.block_count", s->n_layers);
 	add_key_u32(b, "llama.context_length", 131072);
-	add_key_u32(b, "llama.embedding_length", DIM);
-	add_key_u32(b, "llama.feed_forward_length", FFN);
-	add_key_u32(b, "llama.attention.head_count", 32);
-	add_key_u32(b, "llama.attention.head_count_kv", 8);
+	add_key_u32(b, "llama.embedding_length", s->dim);
+	add_key_u32(b, "llama.feed_forward_length", s->ffn);
+	add_key_u32(b, "llama.attention.head_count", s->n_heads);
+	add_key_u32(b, "llama.attention.head_count_kv", s->kv_width / 64);
 	add_key_u32(b, "llama.vocab_size", VOCABULARY);
 	add_key_u32(b, "llama.rope.dimension_count", 64);
 	add_key_f32(b, "llama.rope.freq_base", 500000);
@@ -183,24 +207,26 @@ static void plan_add(struct tensor_plan *plan, size_t *n, const struct tensor_pl
 
 /* Layers whose V and down projections get more bits: the first and last eighth, and every
  * third between. */
-static bool is_better_layer(unsigned i)
+static bool is_better_layer(unsigned i, unsigned n)
 {
-	return i < N_LAYERS / 8 || i >= 7 * N_LAYERS / 8 || (i - N_LAYERS / 8) % 3 == 2;
+	return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
 }
 
-static size_t plan_layer(struct tensor_plan *plan, const struct recipe *r, unsigned layer)
+static size_t plan_layer(struct tensor_plan *plan, const struct order *o, unsigned layer)
 {
-	enum dtype better = is_better_layer(layer) ? r->better : r->most;
+	const struct recipe *r = o->recipe;
+	const struct shape *s = o->shape;
+	enum dtype better = is_better_layer(layer, s->n_layers) ? r->better : r->most;
 	const struct tensor_plan tensors[] = {
-		{ "attn_norm", DTYPE_F32, DIM, 1 },
-		{ "attn_q", r->most, DIM, DIM },
-		{ "attn_k", r->most, DIM, KV_WIDTH },
-		{ "attn_v", better, DIM, KV_WIDTH },
-		{ "attn_output", r->most, DIM, DIM },
-		{ "ffn_norm", DTYPE_F32, DIM, 1 },
-		{ "ffn_gate", r->most, DIM, FFN },
-		{ "ffn_up", r->most, DIM, FFN },
-		{ "ffn_down", better, FFN, DIM },
+		{ "attn_norm", DTYPE_F32, s->dim, 1 },
+		{ "attn_q", r->most, s->dim, s->dim },
+		{ "attn_k", r->most, s->dim, s->kv_width },
+		{ "attn_v", better, s->dim, s->kv_width },
+		{ "attn_output", r->most, s->dim, s->dim },
+		{ "ffn_norm", DTYPE_F32, s->dim, 1 },
+		{ "ffn_gate", r->most, s->dim, s->ffn },
+		{ "ffn_up", r->most, s->dim, s->ffn },
+		{ "ffn_down", better, s->ffn, s->dim },
 	};
 	size_t n = 0;
 
@@ -212,16 +238,20 @@ static size_t plan_layer(struct tensor_plan *plan, const struct recipe *r, unsig
 	return n;
 }
 
-#define MOST_TENSORS (2 + 9 * N_LAYERS)
-static size_t make_plan(struct tensor_plan *plan, const struct recipe *r)
+#define MOST_TENSORS (3 + 9 * LAYERS_MOST)
+static size_t make_plan(struct tensor_plan *plan, const struct order *o)
 {
+	const enum dtype ends = o->recipe->embedding;
+	const unsigned dim = o->shape->dim;
 	size_t n = 0;
 
-	plan_add(plan, &n,
-		&(struct tensor_plan) { "token_embd.weight", r->embedding, DIM, VOCABULARY });
-	plan_add(plan, &n, &(struct tensor_plan) { "output_norm.weight", DTYPE_F32, DIM, 1 });
-	for (unsigned i = 0; i < N_LAYERS; i++)
-		n += plan_layer(plan + n, r, i);
+	plan_add(plan, &n, &(struct tensor_plan) { "token_embd.weight", ends, dim, VOCABULARY });
+	plan_add(plan, &n, &(struct tensor_plan) { "output_norm.weight", DTYPE_F32, dim, 1 });
+	if (o->is_chain)
+		plan_add(
+			plan, &n, &(struct tensor_plan) { "output.weight", ends, dim, VOCABULARY });
+	for (unsigned i = 0; i < o->shape->n_layers; i++)
+		n += plan_layer(plan + n, o, i);
 	return n;
 }
 
@@ -230,7 +260,8 @@ static uint64_t tensor_bytes(const struct tensor_plan *t)
 	return t->n_out * quant_row_bytes(t->type, t->n_in);
 }
 
-static void add_header(struct buf *b, const struct tensor_plan *plan, size_t n)
+static void add_header(
+	struct buf *b, const struct order *o, const struct tensor_plan *plan, size_t n)
 {
 	uint64_t offset = 0;
 
@@ -238,7 +269,7 @@ static void add_header(struct buf *b, const struct tensor_plan *plan, size_t n)
 	add_u32(b, 3);
 	add_u64(b, n);
 	add_u64(b, N_KEYS);
-	add_keys(b);
+	add_keys(b, o->shape);
 	for (size_t i = 0; i < n; i++) {
 		add_string(b, plan[i].name);
 		add_u32(b, plan[i].n_out == 1 ? 1 : 2);
@@ -271,26 +302,26 @@ static void put_f16(uint8_t at[2], float v)
 }
 
 /* Uniform levels deviate by 4.6 (four bits), 18.5 (six) and 74 (eight) of their own steps. */
-static void set_scales(uint8_t *block, enum dtype type)
+static void set_scales(uint8_t *block, enum dtype type, float deviation)
 {
 	if (type == DTYPE_Q4_0) {
-		put_f16(((struct block_q4_0 *)block)->d, DEVIATION / 4.6f);
+		put_f16(((struct block_q4_0 *)block)->d, deviation / 4.6f);
 	} else if (type == DTYPE_Q8_0) {
-		put_f16(((struct block_q8_0 *)block)->d, DEVIATION / 74);
+		put_f16(((struct block_q8_0 *)block)->d, deviation / 74);
 	} else if (type == DTYPE_Q4_K) {
 		struct block_q4_k *k = (struct block_q4_k *)block;
-		put_f16(k->d, DEVIATION / (32 * 4.6f));
-		put_f16(k->dmin, 7.5f * DEVIATION / (32 * 4.6f));
+		put_f16(k->d, deviation / (32 * 4.6f));
+		put_f16(k->dmin, 7.5f * deviation / (32 * 4.6f));
 		memset(k->scales, 0xa0, 8); /* every scale and minimum is 32 */
 		memset(k->scales + 8, 0, 4);
 	} else if (type == DTYPE_Q6_K) {
 		struct block_q6_k *k = (struct block_q6_k *)block;
-		put_f16(k->d, DEVIATION / (64 * 18.5f));
+		put_f16(k->d, deviation / (64 * 18.5f));
 		memset(k->scales, 64, sizeof k->scales);
 	}
 }
 
-static void fill_row(uint8_t *row, const struct tensor_plan *t, uint64_t *state)
+static void fill_row(uint8_t *row, const struct tensor_plan *t, float deviation, uint64_t *state)
 {
 	size_t n_bytes = quant_row_bytes(t->type, t->n_in);
 
@@ -304,27 +335,43 @@ static void fill_row(uint8_t *row, const struct tensor_plan *t, uint64_t *state)
 		for (size_t i = 1; i < n_bytes; i += 2)
 			row[i] = (uint8_t)((row[i] & 0x80) | 0x3c);
 	for (size_t i = 0; i < n_bytes; i += quant_type(t->type)->block_bytes)
-		set_scales(row + i, t->type);
+		set_scales(row + i, t->type, deviation);
 }
 
-static void write_tensor(FILE *file, const struct tensor_plan *t, uint64_t *state)
+/* The number that a row of an end of the chain begins with: the same where both are to point
+ * the same way. */
+static uint64_t chain_state(const struct order *o, bool is_head, uint64_t token)
 {
-	static uint8_t row[FFN * 4];
+	const uint64_t from = token + (is_head ? VOCABULARY - STRIDE : 0);
+	uint64_t of = from % VOCABULARY + 1;
+	if (is_head && of * 0x9e3779b97f4a7c15 % 100 >= o->percent)
+		of += VOCABULARY;
+	/* xorshift needs a while to leave the neighbourhood of a small number. */
+	return (of * 0xbf58476d1ce4e5b9) ^ 0x94d049bb133111eb;
+}
+
+static void write_tensor(
+	FILE *file, const struct order *o, const struct tensor_plan *t, uint64_t *state)
+{
+	static uint8_t row[FFN_MOST * 4];
+	bool is_head = strcmp(t->name, "output.weight") == 0;
+	bool is_end = o->is_chain && (is_head || strcmp(t->name, "token_embd.weight") == 0);
 	size_t n_bytes = quant_row_bytes(t->type, t->n_in);
 	size_t n_pad = (ALIGNMENT - tensor_bytes(t) % ALIGNMENT) % ALIGNMENT;
 
 	for (uint64_t i = 0; i < t->n_out; i++) {
-		fill_row(row, t, state);
+		uint64_t own = is_end ? chain_state(o, is_head, i) : 0;
+		fill_row(row, t, is_end && !is_head ? LOUD : DEVIATION, is_end ? &own : state);
 		fwrite(row, 1, n_bytes, file);
 	}
 	memset(row, 0, n_pad);
 	fwrite(row, 1, n_pad, file);
 }
 
-static int write_file(const char *path, const struct recipe *r)
+static int write_file(const char *path, const struct order *o)
 {
 	static struct tensor_plan plan[MOST_TENSORS];
-	size_t n = make_plan(plan, r);
+	size_t n = make_plan(plan, o);
 	uint64_t state = 0x9e3779b97f4a7c15;
 	struct buf header = BUF_INIT;
 	FILE *file = fopen(path, "wb");
@@ -333,11 +380,11 @@ static int write_file(const char *path, const struct recipe *r)
 		perror(path);
 		return 73;
 	}
-	add_header(&header, plan, n);
+	add_header(&header, o, plan, n);
 	fwrite(header.data, 1, header.n_bytes, file);
 	buf_release(&header);
 	for (size_t i = 0; i < n; i++)
-		write_tensor(file, &plan[i], &state);
+		write_tensor(file, o, &plan[i], &state);
 	bool failed = ferror(file);
 	if (fclose(file) != 0 || failed) {
 		perror(path);
@@ -347,12 +394,31 @@ static int write_file(const char *path, const struct recipe *r)
 	return 0;
 }
 
+static bool read_order(struct order *o, int argc, char **argv)
+{
+	*o = (struct order) { .shape = &whole, .percent = 100 };
+	if (argc < 3 || argc > 5)
+		return false;
+	for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
+		if (strcmp(argv[1], recipes[i].name) == 0)
+			o->recipe = &recipes[i];
+	if (argc == 4 || argc == 5) {
+		bool is_draft = argc == 5 && strcmp(argv[3], "draft") == 0;
+		if (!is_draft && (argc != 4 || strcmp(argv[3], "chain") != 0))
+			return false;
+		o->is_chain = true;
+		o->shape = is_draft ? &tenth : &whole;
+		o->percent = is_draft ? (unsigned)strtoul(argv[4], NULL, 10) : 100;
+	}
+	return o->recipe && o->percent <= 100;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc == 3)
-		for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
-			if (strcmp(argv[1], recipes[i].name) == 0)
-				return write_file(argv[2], &recipes[i]);
-	fputs("usage: bench_gguf Q4_0|Q8_0|Q4_K_M|BF16 FILE\n", stderr);
+	struct order o;
+
+	if (read_order(&o, argc, argv))
+		return write_file(argv[2], &o);
+	fputs("usage: bench_gguf Q4_0|Q8_0|Q4_K_M|BF16 FILE [chain | draft PERCENT]\n", stderr);
 	return 64;
 }
