@@ -15,6 +15,12 @@
 #define HAS_SANITIZER 1
 #endif
 
+#ifdef HAS_SANITIZER
+/* Its own handlers say more, and must stay. */
+void backtrace_watch(void)
+{
+}
+#else
 #define FRAMES_MAX  32
 #define STACK_BYTES ((size_t)64 << 10)
 
@@ -37,7 +43,6 @@ static void on_fault(int number)
 
 void backtrace_watch(void)
 {
-#ifndef HAS_SANITIZER
 	static const int numbers[] = { SIGSEGV, SIGABRT, SIGFPE, SIGILL };
 	/* A stack that overflowed has no room for a handler. Never freed: it is for the end. */
 	static char stack[STACK_BYTES];
@@ -50,5 +55,5 @@ void backtrace_watch(void)
 	sigaltstack(&own, NULL);
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
 		sigaction(numbers[i], &sa, NULL);
-#endif
 }
+#endif

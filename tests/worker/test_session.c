@@ -208,7 +208,7 @@ Test(session, loads_of_one_id_are_joined_and_state_tells_them)
 		"%s", state);
 	pthread_mutex_unlock(&loader_held);
 	for (int i = 1; i <= 3; i++) {
-		char id[16];
+		char id[32];
 		snprintf(id, sizeof id, "\"id\":%d,", i);
 		cr_assert(desk_is(desk_hear(d, id), "result.state", "\"ready\""));
 	}

@@ -154,7 +154,7 @@ Test(stream, many_at_once_each_equal_the_same_request_alone)
 				desk_hear_from(d, from, "stream.event");
 		}
 		for (int i = 0; i < 12; i++) {
-			char id[16], key[96];
+			char id[32], key[96];
 			snprintf(id, sizeof id, "%d-%d", round, i);
 			snprintf(key, sizeof key,
 				"\"stream.event\",\"params\":{\"stream_id\":\"%s\"", id);
