@@ -9,6 +9,7 @@
 #include "controller/orphan.h"
 #include "controller/relay.h"
 #include "controller/replay.h"
+#include "controller/roster.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include <signal.h>
@@ -206,7 +207,10 @@ void controller_free(struct controller *c)
 static void on_signal(evutil_socket_t sig, short what, void *arg)
 {
 	(void)what;
-	drain_leave(arg, strsignal((int)sig));
+	if (sig == SIGHUP)
+		roster_renew(arg);
+	else
+		drain_leave(arg, strsignal((int)sig));
 }
 
 static void on_orphaned(void *arg)

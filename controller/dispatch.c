@@ -4,6 +4,7 @@
 #include "controller/deal.h"
 #include "controller/load.h"
 #include "controller/replay.h"
+#include "controller/roster.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include <assert.h>
@@ -277,4 +278,5 @@ void dispatch_run(struct controller *c)
 	HASH_ITER (hh, c->queue.buckets, b, tmp)
 		dispatch_bucket(c, b);
 	models_advance(c);
+	roster_step(c);
 }

@@ -32,7 +32,7 @@ struct worker *fleet_worker(struct fleet *f, int index)
 
 bool worker_is_ready(const struct worker *w)
 {
-	return w->sup.state == SUP_READY;
+	return sup_serves(w->sup.state);
 }
 
 static void set_timer(struct worker *w, unsigned ms)
@@ -172,8 +172,9 @@ static void note_end(struct worker *w, int status)
  * stream that was being cancelled ends first: its cancel is answered with the calls. */
 static void ended(struct worker *w, int status)
 {
-	bool was_expected = w->sup.state == SUP_DRAINING || w->sup.state == SUP_KILLED;
-	bool in_service = w->sup.state == SUP_READY || w->sup.state == SUP_SILENCED;
+	bool was_expected = w->sup.state == SUP_ENDING || w->sup.state == SUP_KILLED;
+	bool was_up = w->sup.state == SUP_SILENCED ||
+		      (sup_answers(w->sup.state) && w->sup.state != SUP_LOADING);
 	struct peer *peer = w->peer;
 	peer_read_rest(peer);
 	note_end(w, status);
@@ -188,7 +189,7 @@ static void ended(struct worker *w, int status)
 		w->c->metrics.counts[METRICS_CRASHES]++;
 	}
 	enum sup_event event = SUP_DIED;
-	if (!in_service && !w->end.signal && sup_is_unfit_code(w->end.exit_code))
+	if (!was_up && !w->end.signal && sup_is_unfit_code(w->end.exit_code))
 		event = SUP_UNFIT;
 	w->peer = NULL;
 	happened(w, event);
@@ -238,7 +239,8 @@ static void workers_changed(struct controller *c)
 static void happened(struct worker *w, enum sup_event event)
 {
 	uint32_t noise = 0;
-	if (getrandom(&noise, sizeof noise, GRND_NONBLOCK) < 0)
+	bool is_end = event == SUP_DIED || event == SUP_UNFIT;
+	if (is_end && getrandom(&noise, sizeof noise, GRND_NONBLOCK) < 0)
 		noise = (uint32_t)clock_us();
 	enum sup_state before = w->sup.state;
 	enum sup_action action = sup_happened(&w->sup, event, clock_us(), noise);
@@ -255,36 +257,81 @@ static void happened(struct worker *w, enum sup_event event)
 	case SUP_CLOSE: peer_end_input(w->peer); break;
 	case SUP_GIVE_UP: log_error("worker %d is given up: %s", w->index, w->last_error); break;
 	case SUP_SERVE: workers_changed(w->c); break;
-	case SUP_BURY:
+	case SUP_REST:
+	case SUP_BURY: dispatch_soon(w->c); break;
 	case SUP_NOTHING:
 	case SUP_N_ACTIONS: break;
 	}
 }
 
-void fleet_models_back(struct worker *w)
+void fleet_happened(struct worker *w, enum sup_event event)
 {
-	happened(w, SUP_MODELS_BACK);
+	happened(w, event);
 }
 
 /* -- all of them ------------------------------------------------------------------------ */
+
+static void open_slot(struct controller *c, int i)
+{
+	struct worker *w = &c->fleet.workers[i];
+	w->c = c;
+	w->index = i;
+	w->timer = evtimer_new(c->base, on_timer, w);
+	heartbeat_init(w, c->opt->heartbeat_ms, on_silent);
+	sup_init(&w->sup, c->opt->restarts);
+	w->change.replaces = -1;
+}
 
 void fleet_start(struct controller *c)
 {
 	struct fleet *f = &c->fleet;
 	f->n = c->opt->n_workers;
-	f->workers = xcalloc((size_t)f->n, sizeof *f->workers);
+	/* All slots that may ever be used: workers are pointed to. */
+	f->workers = xcalloc(OPTIONS_WORKERS_MAX, sizeof *f->workers);
 	f->sigchld = evsignal_new(c->base, SIGCHLD, on_sigchld, c);
 	event_add(f->sigchld, NULL);
-	for (int i = 0; i < f->n; i++) {
-		struct worker *w = &f->workers[i];
-		w->c = c;
-		w->index = i;
-		w->timer = evtimer_new(c->base, on_timer, w);
-		heartbeat_init(w, c->opt->heartbeat_ms, on_silent);
-		sup_init(&w->sup, c->opt->restarts);
-	}
+	for (int i = 0; i < f->n; i++)
+		open_slot(c, i);
 	for (int i = 0; i < f->n; i++)
 		start(&f->workers[i]);
+}
+
+struct worker *fleet_add(struct controller *c)
+{
+	struct fleet *f = &c->fleet;
+	int i = 0;
+	while (i < f->n && !f->workers[i].is_vacant)
+		i++;
+	if (i == OPTIONS_WORKERS_MAX)
+		return NULL;
+	struct worker *w = &f->workers[i];
+	if (i == f->n) {
+		f->n++;
+		open_slot(c, i);
+	}
+	w->is_vacant = false;
+	w->last_error[0] = '\0';
+	sup_init(&w->sup, c->opt->restarts);
+	start(w);
+	return w;
+}
+
+void fleet_vacate(struct worker *w)
+{
+	log_info("worker %d is gone", w->index);
+	w->is_vacant = true;
+	w->change = (struct roster_entry) { .replaces = -1 };
+	buf_clear(&w->info);
+	models_worker_lost(w->c, w, true);
+	workers_changed(w->c);
+}
+
+int fleet_size(const struct fleet *f)
+{
+	int n = 0;
+	for (int i = 0; i < f->n; i++)
+		n += !f->workers[i].is_vacant && !f->workers[i].change.is_leaving;
+	return n;
 }
 
 static void end_process(struct worker *w)

@@ -29,6 +29,17 @@ struct heartbeat {
 	void (*silent)(struct worker *w);
 };
 
+/* roster.h */
+enum roster_wish { ROSTER_NOTHING, ROSTER_ADD, ROSTER_DRAIN, ROSTER_REMOVE };
+struct roster_entry {
+	enum roster_wish wish;
+	struct call *asker; /* to be answered when the wish came true, or NULL */
+	bool is_leaving;    /* it shall be drained, and then end */
+	bool has_moved;     /* its models were given to others, as far as it was the only one */
+	bool is_due;        /* a new process shall take its place */
+	int replaces;       /* the worker that leaves when this one is up, or -1 */
+};
+
 struct worker {
 	struct controller *c;
 	int index;
@@ -43,8 +54,10 @@ struct worker {
 	size_t n_tokens;  /* of work left in both, load.h */
 	uint64_t last_us; /* of the latest dispatch */
 	size_t n_reloading;
-	const char *broke; /* how the present process broke the protocol, or NULL */
-	struct buf info;   /* its runtime/info result, JSON */
+	struct roster_entry change; /* roster.h: what is being done about it */
+	bool is_vacant;             /* the slot may be used again */
+	const char *broke;          /* how the present process broke the protocol, or NULL */
+	struct buf info;            /* its runtime/info result, JSON */
 	struct worker_end end;
 	char last_error[256];
 };
@@ -62,15 +75,21 @@ void fleet_start(struct controller *c);
 void fleet_end(struct controller *c);
 void fleet_free(struct controller *c); /* after fleet_end() */
 
-bool fleet_is_settling(const struct fleet *f);     /* a worker is starting or loading */
-bool fleet_may_serve(const struct fleet *f);       /* a worker serves or will */
+bool fleet_is_settling(const struct fleet *f); /* a worker is starting or loading */
+bool fleet_may_serve(const struct fleet *f);   /* a worker serves or will */
+int fleet_size(const struct fleet *f);         /* workers there are and that stay */
+/* A new worker in a free slot, started; NULL when there is none. */
+struct worker *fleet_add(struct controller *c);
+/* Its process is gone and no other follows: forget it, and what it had. */
+void fleet_vacate(struct worker *w);
 void fleet_pause(struct fleet *f, bool is_paused); /* reading of workers' stdout */
 /* Ask every worker to end; again to kill those that have not. */
 void fleet_stop(struct controller *c);
 bool fleet_is_gone(const struct fleet *f); /* no process is left */
 
-/* A worker has its models. */
-void fleet_models_back(struct worker *w);
+/* Report to the supervision table what only others know: SUP_MODELS_BACK, SUP_WORK, SUP_IDLE,
+ * SUP_DRAIN, SUP_RESUME, SUP_STOP. */
+void fleet_happened(struct worker *w, enum sup_event event);
 
 struct worker *fleet_worker(struct fleet *f, int index);
 bool worker_is_ready(const struct worker *w);

@@ -15,7 +15,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	struct worker *w = arg;
 	struct heartbeat *b = &w->beat;
-	bool listens = w->sup.state == SUP_READY || w->sup.state == SUP_LOADING;
+	bool listens = sup_answers(w->sup.state);
 	uint64_t heard = w->peer ? peer_n_heard(w->peer) : 0;
 	if (!listens || w->c->fleet.is_paused || heard != b->n_heard) {
 		b->n_heard = heard;

@@ -5,6 +5,7 @@
 #include "controller/dispatch.h"
 #include "controller/drain.h"
 #include "controller/mcp.h"
+#include "controller/roster.h"
 #include "controller/splice.h"
 #include "controller/telemetry.h"
 #include "controller/view.h"
@@ -216,6 +217,9 @@ static const struct {
 	{ "runtime/info", answer_info, true },
 	{ "runtime/state", answer_state, false },
 	{ "runtime/telemetry", telemetry_answer, false },
+	{ "runtime/add_worker", roster_add, false },
+	{ "runtime/drain_worker", roster_drain, false },
+	{ "runtime/remove_worker", roster_remove, false },
 	{ "rpc.discover", answer_discover, false },
 	{ "tools/list", mcp_list, false },
 	{ "list_models", models_list, true },

@@ -1,6 +1,7 @@
 /* model_op.c - loading and unloading on several workers as one call. */
 #include "controller/model_op.h"
 #include "controller/dispatch.h"
+#include "controller/load.h"
 #include "controller/splice.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
@@ -150,11 +151,15 @@ static void on_part(void *arg, const struct peer_reply *r)
 	if (r->outcome == PEER_ERROR && op->kind == OP_LOAD &&
 		!model_is_at(op->model, part->worker->index))
 		op->model->wanted &= ~model_bit(part->worker->index);
+	load_drop_calls(part->worker, 1, 0);
 	free(part);
 	if (--op->n_left > 0)
 		return;
-	if (op->kind == OP_LOAD && op->n_ok > 0)
+	if (op->kind == OP_LOAD && op->n_ok > 0) {
 		drop_stale(op);
+		op->model->is_everywhere = op->everywhere;
+		models_spread(op->c, op->model);
+	}
 	finish_op(op);
 }
 
@@ -164,6 +169,7 @@ static void send_part(struct model_op *op, struct worker *w, struct json_span pa
 {
 	struct part *part = xcalloc(1, sizeof *part);
 	*part = (struct part) { op, w };
+	load_add_calls(w, 1, 0);
 	op->n_sent++;
 	op->n_left++;
 	op->ids[w->index] = peer_call(w->peer, op->kind == OP_LOAD ? "load_model" : "unload_model",

@@ -13,6 +13,7 @@ struct model_op {
 	struct model *model;
 	struct call *call;     /* to answer */
 	int replicas;          /* OP_LOAD: how many workers are wanted */
+	bool everywhere;       /* OP_LOAD: as many as there are, now and later */
 	bool force;            /* OP_UNLOAD */
 	size_t n_sent, n_left; /* parts at workers; not answered yet */
 	size_t n_ok;

@@ -136,16 +136,17 @@ static bool read_model_id(struct controller *c, struct call *call, char *id, siz
 void models_load(struct controller *c, struct call *call)
 {
 	char id[LIMIT_MODEL_ID + 1] = "";
-	int64_t replicas = c->fleet.n;
+	int size = fleet_size(&c->fleet);
+	int64_t replicas = size;
 	struct json_span workers = json_find(call->params, "workers");
 	if (!read_model_id(c, call, id, sizeof id))
 		return;
 	if (workers.at && json_kind(workers) != 'n')
 		json_get_int(workers, &replicas);
-	if (replicas < 1 || replicas > c->fleet.n) {
+	if (replicas < 1 || replicas > size) {
 		struct fault f;
 		fault_set(&f, ERR_INVALID_PARAMS, "workers must be 1 to %d, the workers there are",
-			c->fleet.n);
+			size);
 		fault_add_str(&f, "path", "workers");
 		registry_fail(c->registry, call, &f);
 		return;
@@ -154,6 +155,7 @@ void models_load(struct controller *c, struct call *call)
 	op->kind = OP_LOAD;
 	op->call = call;
 	op->replicas = (int)replicas;
+	op->everywhere = json_kind(workers) != '0';
 	op->model = model_get(&c->models, id);
 	push_op(c, op);
 }
@@ -195,48 +197,117 @@ found:
 
 /* -- workers that come and go ----------------------------------------------------------- */
 
+/* The model by name: it may be unloaded before the answer comes. */
 struct reload {
-	struct model *model;
 	struct worker *worker;
+	char model[];
 };
+
+static void note_reload(struct worker *w, struct model *m, const struct peer_reply *r)
+{
+	if (r->outcome == PEER_RESULT) {
+		/* Unless a load elsewhere has replaced it meanwhile. */
+		m->has |= m->wanted & model_bit(w->index);
+		return;
+	}
+	log_warn(
+		"worker %d did not get %s back: %.*s", w->index, m->id, (int)r->body.n, r->body.at);
+	m->wanted &= ~model_bit(w->index);
+	m->is_failed = !m->wanted;
+	if (m->is_failed)
+		model_fail_waiting(w->c, m);
+}
 
 static void on_reloaded(void *arg, const struct peer_reply *r)
 {
 	struct reload *reload = arg;
 	struct worker *w = reload->worker;
-	struct model *m = reload->model;
+	struct model *m = models_find(&w->c->models, reload->model);
 	free(reload);
 	if (r->outcome == PEER_LOST)
 		return;
-	if (r->outcome == PEER_RESULT) {
-		/* Unless a load elsewhere has replaced it meanwhile. */
-		m->has |= m->wanted & model_bit(w->index);
-	} else {
-		log_warn("worker %d did not get %s back: %.*s", w->index, m->id, (int)r->body.n,
-			r->body.at);
-		m->wanted &= ~model_bit(w->index);
-		m->is_failed = !m->wanted;
-		if (m->is_failed)
-			model_fail_waiting(w->c, m);
-	}
+	if (m)
+		note_reload(w, m, r);
 	if (--w->n_reloading == 0)
-		fleet_models_back(w);
+		fleet_happened(w, SUP_MODELS_BACK);
+	dispatch_soon(w->c);
+}
+
+static void load_at(struct model *m, struct worker *w)
+{
+	size_t n = strlen(m->id) + 1;
+	struct reload *reload = xcalloc(1, sizeof *reload + n);
+	reload->worker = w;
+	memcpy(reload->model, m->id, n);
+	m->wanted |= model_bit(w->index);
+	w->n_reloading++;
+	peer_call(w->peer, "load_model", span_of(&m->params), on_reloaded, reload);
+}
+
+static bool is_loaded(const struct model *m)
+{
+	return m->wanted != 0 && m->params.n_bytes > 0;
 }
 
 void models_reload(struct controller *c, struct worker *w)
 {
 	struct model *m;
 	w->n_reloading = 0;
-	for (m = c->models.by_id; m; m = m->hh.next) {
-		if (!(m->wanted & model_bit(w->index)))
-			continue;
-		struct reload *reload = xcalloc(1, sizeof *reload);
-		*reload = (struct reload) { m, w };
-		w->n_reloading++;
-		peer_call(w->peer, "load_model", span_of(&m->params), on_reloaded, reload);
-	}
+	for (m = c->models.by_id; m; m = m->hh.next)
+		if ((m->wanted & model_bit(w->index)) || (m->is_everywhere && is_loaded(m)))
+			load_at(m, w);
 	if (w->n_reloading == 0)
-		fleet_models_back(w);
+		fleet_happened(w, SUP_MODELS_BACK);
+}
+
+void models_spread(struct controller *c, struct model *m)
+{
+	for (int i = 0; m->is_everywhere && is_loaded(m) && i < c->fleet.n; i++)
+		if (!(m->wanted & model_bit(i)) && worker_is_ready(&c->fleet.workers[i]))
+			load_at(m, &c->fleet.workers[i]);
+}
+
+void models_inherit(struct controller *c, const struct worker *from, const struct worker *to)
+{
+	for (struct model *m = c->models.by_id; m; m = m->hh.next)
+		if (m->wanted & model_bit(from->index))
+			m->wanted |= model_bit(to->index);
+}
+
+static struct worker *idlest_other(struct controller *c, const struct worker *w)
+{
+	struct worker *best = NULL;
+	for (int i = 0; i < c->fleet.n; i++) {
+		struct worker *other = &c->fleet.workers[i];
+		if (other == w || !worker_is_ready(other) || other->change.is_leaving)
+			continue;
+		if (!best || other->n_tokens < best->n_tokens)
+			best = other;
+	}
+	return best;
+}
+
+void models_move(struct controller *c, const struct worker *w)
+{
+	for (struct model *m = c->models.by_id; m; m = m->hh.next) {
+		struct worker *other = idlest_other(c, w);
+		if (other && m->wanted == model_bit(w->index) && is_loaded(m))
+			load_at(m, other);
+	}
+}
+
+bool models_can_spare(const struct controller *c, const struct worker *w)
+{
+	for (const struct model *m = c->models.by_id; m; m = m->hh.next) {
+		uint64_t others = m->wanted & ~model_bit(w->index);
+		bool is_there = others == 0 || !(m->wanted & model_bit(w->index));
+		for (int i = 0; i < c->fleet.n; i++)
+			is_there = is_there || ((others & m->has & model_bit(i)) &&
+						       worker_is_ready(&c->fleet.workers[i]));
+		if (!is_there)
+			return false;
+	}
+	return true;
 }
 
 void models_worker_lost(struct controller *c, struct worker *w, bool for_good)

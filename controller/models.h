@@ -25,6 +25,7 @@ struct model {
 	uint64_t has;         /* bit per worker: it has it */
 	uint64_t coming;      /* bit per worker: it is loading it for the first op */
 	bool is_failed;       /* the workers that had it are given up */
+	bool is_everywhere;   /* its load named no number of workers: new ones get it, too */
 	struct model_ops ops; /* the first one runs, or waits for its turn */
 	bool is_running;      /* the first one was sent to workers */
 	UT_hash_handle hh;
@@ -52,8 +53,16 @@ bool models_cancel(struct controller *c, struct call *call);
 
 /* Start what can start; call after queues or workers changed. */
 void models_advance(struct controller *c);
-/* Load into w what it should have, then fleet_models_back(). */
+/* Load into w what it should have, then report SUP_MODELS_BACK. */
 void models_reload(struct controller *c, struct worker *w);
+/* Load m into workers that came while it was being loaded elsewhere. */
+void models_spread(struct controller *c, struct model *m);
+/* `to`, not up yet, gets what `from` has. */
+void models_inherit(struct controller *c, const struct worker *from, const struct worker *to);
+/* Load elsewhere what only w has. */
+void models_move(struct controller *c, const struct worker *w);
+/* Whatever w has, another has and serves, or nobody can. */
+bool models_can_spare(const struct controller *c, const struct worker *w);
 /* Its process is gone (for_good: and will not come back). */
 void models_worker_lost(struct controller *c, struct worker *w, bool for_good);
 void models_free(struct models *ms); /* no op may be left */

@@ -55,9 +55,9 @@ const char options_help[] =
 	"One JSON-RPC 2.0 message a line, or LSP headers. For example:\n"
 	"  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"runtime/info\"}' | tandem\n"
 	"`rpc.discover` lists every method with its parameters. stdout carries answers and\n"
-	"nothing else. Exit: 0 at the end of stdin, after `shutdown`, on SIGTERM, SIGINT and\n"
-	"SIGHUP; 64 for a bad command line; 73 when a record cannot be\n"
-	"created; 74 when stdout cannot be written any more.\n";
+	"nothing else. Exit: 0 at the end of stdin, after `shutdown`, on SIGTERM and SIGINT;\n"
+	"64 for a bad command line; 73 when a record cannot be created; 74 when stdout cannot\n"
+	"be written any more. SIGHUP replaces the workers by new ones, streams going on.\n";
 
 enum {
 	OPT_WORKERS = 256,

@@ -19,9 +19,12 @@
 enum sup_state {
 	SUP_STARTING, /* spawned, `initialize` not answered yet */
 	SUP_LOADING,  /* answers; its models are being loaded back */
-	SUP_READY,    /* takes requests */
+	SUP_READY,    /* takes requests and has none */
+	SUP_BUSY,     /* takes requests and has some */
+	SUP_RETIRING, /* finishes what it has and takes nothing more */
+	SUP_PARKED,   /* has finished it; lives, and takes nothing */
 	SUP_SILENCED, /* did not answer any more and was killed for it; not reaped yet */
-	SUP_DRAINING, /* finishing what it has; its stdin is closed */
+	SUP_ENDING,   /* its stdin is closed, it ends by itself */
 	SUP_KILLED,   /* told to die, not reaped yet */
 	SUP_BACKOFF,  /* dead; a new one follows after the delay */
 	SUP_FAILED,   /* dead, given up */
@@ -37,7 +40,11 @@ enum sup_event {
 	SUP_SILENT,      /* no `initialize` answer in time, heartbeats missed, its stdout closed, or
 			    the protocol broken */
 	SUP_DELAY_OVER,  /* the back-off delay has passed */
-	SUP_STOP,        /* the controller ends */
+	SUP_WORK,        /* it was given its first call, */
+	SUP_IDLE,        /* or has answered its last */
+	SUP_DRAIN,       /* it shall take nothing more, */
+	SUP_RESUME,      /* or shall again */
+	SUP_STOP,        /* the controller ends, or goes on without it */
 	SUP_N_EVENTS
 };
 
@@ -45,6 +52,7 @@ enum sup_action {
 	SUP_NOTHING,
 	SUP_RELOAD,  /* load the models it should have, then report MODELS_BACK */
 	SUP_SERVE,   /* dispatch to it */
+	SUP_REST,    /* it has nothing left: whoever drained it may go on */
 	SUP_KILL,    /* SIGKILL its process group; its death will be reported */
 	SUP_WAIT,    /* its requests failed; report DELAY_OVER after sup->delay_ms */
 	SUP_SPAWN,   /* start a new process */
@@ -72,5 +80,7 @@ enum sup_action sup_happened(
 const char *sup_state_name(enum sup_state s);
 bool sup_is_alive(enum sup_state s);  /* a process exists */
 bool sup_may_serve(enum sup_state s); /* it serves, or will without anybody's help */
+bool sup_serves(enum sup_state s);    /* calls may be given to it now */
+bool sup_answers(enum sup_state s);   /* it was up: pings should be answered */
 bool sup_is_unfit_code(int exit_code);
 #endif

@@ -32,7 +32,9 @@ static void write_worker(const struct worker *w, struct buf *out, const struct b
 	buf_addc(out, '{');
 	jout_key_int(out, "id", w->index);
 	jout_key_int(out, "pid", w->pid);
-	jout_key_cstr(out, "state", sup_state_name(w->sup.state));
+	/* Hosts wait for the word ready: one that is busy is ready, too. */
+	jout_key_cstr(out, "state", sup_state_name(worker_is_ready(w) ? SUP_READY : w->sup.state));
+	jout_key_bool(out, "busy", w->sup.state == SUP_BUSY);
 	jout_key_int(out, "generation", w->generation);
 	jout_key_int(out, "restarts", w->sup.restarts);
 	jout_key_int(out, "inflight", (int64_t)view_inflight(w));
@@ -48,6 +50,7 @@ void view_write_workers(const struct controller *c, struct buf *out, const struc
 	jout_key(out, "workers");
 	buf_addc(out, '[');
 	for (int i = 0; i < c->fleet.n; i++)
-		write_worker(&c->fleet.workers[i], out, telemetry ? &telemetry[i] : NULL);
+		if (!c->fleet.workers[i].is_vacant)
+			write_worker(&c->fleet.workers[i], out, telemetry ? &telemetry[i] : NULL);
 	buf_addc(out, ']');
 }

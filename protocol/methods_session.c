@@ -35,6 +35,32 @@ static const struct param TELEMETRY[] = {
 		.doc = "`prometheus` puts the text exposition format into `text`." },
 };
 
+#define PARAM_ROW_WORKER                                                                     \
+	{                                                                                    \
+		.name = "worker", .type = PARAM_INT, .required = true, .max = LIMIT_WORKERS, \
+		.doc = "Its id in runtime/state."                                            \
+	}
+
+static const struct param DRAIN_WORKER[] = {
+	PARAM_ROW_WORKER,
+	{ .name = "undo",
+		.type = PARAM_BOOL,
+		.nullable = true,
+		.preset = "false",
+		.doc = "Give it work again." },
+};
+
+static const struct param REMOVE_WORKER[] = {
+	PARAM_ROW_WORKER,
+	{ .name = "force",
+		.type = PARAM_BOOL,
+		.nullable = true,
+		.preset = "false",
+		.doc = "Kill it at once: what it has fares as after a crash." },
+};
+
+#define WORKER_SHAPE "worker:integer state:string workers:integer"
+
 static const struct param CANCEL[] = {
 	{ .name = "stream_id",
 		.type = PARAM_STRING,
@@ -125,6 +151,29 @@ const struct method METHODS_SESSION[] = {
 		.doc = "Counters and latency percentiles since the start.",
 		.result = "",
 		.example = "{\"format\":\"json\"}" },
+	{ .name = "runtime/add_worker",
+		.cls = METHOD_LOCAL,
+		.doc = "Start one more worker; answered when it serves, with every model that was "
+		       "loaded without a number of `workers`. Of tandem, not of a worker alone, as "
+		       "the next two.",
+		.result = WORKER_SHAPE,
+		.example = "{}" },
+	{ .name = "runtime/drain_worker",
+		.cls = METHOD_LOCAL,
+		ROWS(DRAIN_WORKER),
+		.positional = "worker",
+		.doc = "Give a worker nothing more; answered when it has finished what it had. "
+		       "Calls for models that only it has wait until this is undone.",
+		.result = WORKER_SHAPE,
+		.example = "{\"worker\":1}" },
+	{ .name = "runtime/remove_worker",
+		.cls = METHOD_LOCAL,
+		ROWS(REMOVE_WORKER),
+		.positional = "worker",
+		.doc = "Drain a worker and end it; models that only it has are loaded elsewhere "
+		       "before. Answered when it is gone.",
+		.result = WORKER_SHAPE,
+		.example = "{\"worker\":1}" },
 	{ .name = "ping",
 		.cls = METHOD_LOCAL,
 		.doc = "Is anybody there?",

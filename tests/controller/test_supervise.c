@@ -106,6 +106,34 @@ Test(supervise, one_that_stops_answering_is_killed_takes_nothing_more_and_comes_
 	cr_assert_eq(sup_happened(&s, SUP_DELAY_OVER, 0, 0), SUP_SPAWN);
 }
 
+Test(supervise, one_that_is_drained_finishes_what_it_has_and_then_rests)
+{
+	bring_up(0);
+	sup_happened(&s, SUP_WORK, 0, 0);
+	cr_assert_eq(s.state, SUP_BUSY);
+	cr_assert(sup_serves(s.state));
+	cr_assert_eq(sup_happened(&s, SUP_DRAIN, 0, 0), SUP_NOTHING);
+	cr_assert_str_eq(sup_state_name(s.state), "draining");
+	cr_assert(!sup_may_serve(s.state) && sup_answers(s.state));
+	cr_assert_eq(sup_happened(&s, SUP_IDLE, 0, 0), SUP_REST);
+	cr_assert_str_eq(sup_state_name(s.state), "drained");
+	cr_assert_eq(sup_happened(&s, SUP_RESUME, 0, 0), SUP_SERVE);
+	cr_assert_eq(s.state, SUP_READY);
+	cr_assert_eq(sup_happened(&s, SUP_DRAIN, 0, 0), SUP_REST, "it had nothing");
+}
+
+Test(supervise, one_that_was_to_take_nothing_more_is_not_started_again)
+{
+	for (int busy = 0; busy < 2; busy++) {
+		start();
+		bring_up(0);
+		sup_happened(&s, busy ? SUP_WORK : SUP_IDLE, 0, 0);
+		sup_happened(&s, SUP_DRAIN, 0, 0);
+		cr_assert_eq(sup_happened(&s, SUP_SILENT, 0, 0), SUP_KILL);
+		cr_assert_eq(sup_happened(&s, SUP_DIED, 0, 0), SUP_BURY);
+	}
+}
+
 Test(supervise, stop_drains_and_a_second_stop_kills)
 {
 	bring_up(0);

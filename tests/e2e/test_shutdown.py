@@ -17,8 +17,10 @@ class Stopping:
             self.assertEqual(host.wait_exit(DRAIN_MS / 1000 + MARGIN), 0)
             self.assertTrue(stream.event, "the stream got no terminal event")
 
-    def test_sigterm_sigint_and_sighup_take_the_same_path(self):
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def test_signals_take_the_same_path(self):
+        for number in self.SIGNALS:
             host, stream = self.busy()
             with self.subTest(number), host:
                 host.process.send_signal(number)
@@ -77,6 +79,8 @@ class OnTandem(Stopping, unittest.TestCase):
 
 
 class OnWorker(Stopping, unittest.TestCase):
+    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
     def spawn(self, *options, **more):
         return worker(*options, **more)
 

@@ -12,7 +12,8 @@ Test(methods, all_of_the_protocol_are_there)
 		"tokenize", "detokenize", "apply_chat_template", "generate", "check_draft", "embed",
 		"cancel", "batch_tokenize", "batch_check_draft", "batch_generate", "shutdown",
 		"rpc.discover", "$/cancelRequest", "notifications/cancelled", "exit", "stream.ack",
-		"initialized", "notifications/initialized", "tools/list", "tools/call" };
+		"initialized", "notifications/initialized", "tools/list", "tools/call",
+		"runtime/add_worker", "runtime/drain_worker", "runtime/remove_worker" };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		const struct method *m = method_find(names[i]);
 		cr_assert_not_null(m, "%s", names[i]);
