@@ -18,7 +18,7 @@
 
 struct routing {
 	struct json_span model_id, primary_id, draft_id, stream_id, timeout_ms, priority, client;
-	struct json_span stream, streaming, meta, work_done;
+	struct json_span stream, streaming, stream_options, meta, work_done;
 	char model[LIMIT_MODEL_ID + 1];
 	char beside[LIMIT_MODEL_ID + 1]; /* "" = none */
 	char stream_name[CLIENT_BYTES];  /* "" = to be made up */
@@ -44,6 +44,7 @@ static void find_members(struct json_span params, struct routing *r)
 		{ "client", &r->client },
 		{ "stream", &r->stream },
 		{ "streaming", &r->streaming },
+		{ "stream_options", &r->stream_options },
 		{ "_meta", &r->meta },
 		{ "workDoneToken", &r->work_done },
 	};
@@ -240,6 +241,15 @@ static void fail_lost_model(struct controller *c, struct call *call)
 	buf_release(&error);
 }
 
+/* A host that asks for a window of its own acknowledges by itself. */
+static void give_window(struct controller *c, struct stream *s, struct json_span options)
+{
+	int64_t asked = 0;
+	if (options.at && json_get_int(json_find(options, "ack_window"), &asked) && asked > 0)
+		s->is_acked = true;
+	s->window = s->is_acked ? (size_t)asked : c->opt->ack_window;
+}
+
 static void admit_checked(struct admission *a, struct stream *stream)
 {
 	struct controller *c = a->c;
@@ -251,6 +261,7 @@ static void admit_checked(struct admission *a, struct stream *stream)
 	if (stream) {
 		stream->arrived_us = call->arrived_us;
 		stream->tells_progress = a->r.wants_stream;
+		give_window(c, stream, a->r.stream_options);
 		stream->deadline_us =
 			a->r.timeout ? call->arrived_us + (uint64_t)a->r.timeout * 1000 : 0;
 		stream_own(&c->streams, stream, call, call->id);

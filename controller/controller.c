@@ -5,6 +5,7 @@
 #include "controller/clock.h"
 #include "controller/dispatch.h"
 #include "controller/drain.h"
+#include "controller/flow.h"
 #include "controller/local.h"
 #include "controller/orphan.h"
 #include "controller/relay.h"
@@ -39,19 +40,24 @@ static void on_gone(void *arg, const char *why)
 	drain_abort(arg, why);
 }
 
-static void on_emptied(void *arg)
+static void on_taken(void *arg)
 {
 	struct controller *c = arg;
-	if (c->phase == PHASE_ENDING)
+	flow_drained(c);
+	if (c->phase == PHASE_ENDING && host_queued(c->host) == 0)
 		dispatch_soon(c);
 }
 
-/* The workers' pipes fill up then and stop them; what we answer ourselves still flows. */
-static void on_crowded(void *arg, bool is_crowded)
+/* Streams are bounded by their credit; with much waiting no new call goes to a worker either
+ * (see dispatch_run), while what we answer ourselves still flows. Full means a worker that
+ * keeps to no credit: only then is its pipe left to fill up. */
+static void on_level(void *arg, enum host_level level)
 {
 	struct controller *c = arg;
-	log_debug("the host is %s", is_crowded ? "not reading" : "reading again");
-	fleet_pause(&c->fleet, is_crowded);
+	static const char *const names[] = { "reading again", "not reading", "not reading at all" };
+	log_debug("the host is %s", names[level]);
+	fleet_pause(&c->fleet, level == HOST_FULL);
+	dispatch_soon(c);
 }
 
 static void write_to_host(void *arg, const char *text, size_t n)
@@ -89,7 +95,10 @@ static void on_answered(void *arg, struct call *call)
 	}
 	c->metrics.counts[METRICS_STREAMS]++;
 	replay_keep_params(s, call);
+	const bool is_over = s->has_ended;
 	stream_open(&c->streams, s);
+	if (!is_over)
+		flow_passed(c, s);
 }
 
 static void on_dispatch(evutil_socket_t fd, short what, void *arg)
@@ -137,7 +146,7 @@ struct event_base *controller_event_base(void)
 static void open_host(struct controller *c, int in_fd, int out_fd)
 {
 	static const struct host_events events = { on_message, on_unreadable, on_ended, on_gone,
-		on_emptied, on_crowded };
+		on_taken, on_level };
 	struct host_io io = { in_fd, out_fd, c->opt->framing, c->opt->max_message };
 	c->host = host_open(c->base, &io, &events, c);
 }
@@ -153,6 +162,7 @@ struct controller *controller_new(
 	c->over = on_over;
 	c->over_arg = c;
 	TAILQ_INIT(&c->pending);
+	TAILQ_INIT(&c->marks);
 	c->registry = registry_new(&events, c);
 	c->streams.write = write_to_host;
 	c->streams.ended = relay_stream_ended;

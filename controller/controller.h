@@ -31,6 +31,7 @@ struct controller {
 	struct host *host;
 	struct registry *registry;
 	struct streams streams;
+	struct stream_marks marks; /* flow.h: streams that wait for the host's pipe, in order */
 	struct queue queue;
 	struct fleet fleet;
 	struct models models;

@@ -3,8 +3,8 @@
  * A worker answers ping at once, also while it computes or loads. One that says nothing at all for
  * a number of beats in a row, though asked, is reported as SUP_SILENT. Beats are counted, not
  * seconds: when the machine or we ourselves stood still, what it said meanwhile is read
- * before the next beat. While the host does not read, workers are not read either, and nothing
- * counts. */
+ * before the next beat. Workers are read also while the host does not read; only where one keeps
+ * to no credit (flow.h) and filled the host's queue are they not, and nothing counts. */
 #ifndef CONTROLLER_HEARTBEAT_H
 #define CONTROLLER_HEARTBEAT_H
 #include "controller/fleet.h"

@@ -22,7 +22,8 @@ struct host {
 	struct record *record; /* NULL = none */
 	int in_fd, out_fd;
 	int in_flags, out_flags; /* to restore; -1 = untouched */
-	bool is_crowded, is_gone;
+	enum host_level level;
+	bool is_gone;
 };
 
 /* Returns the flags to restore, or -1 where O_NONBLOCK is not ours to set: on a terminal
@@ -49,24 +50,32 @@ static void on_broken(void *arg, int err)
 	declare_gone(arg, err == EPIPE ? "the host closed our stdout" : strerror(err));
 }
 
+static enum host_level level_of(size_t n, enum host_level before)
+{
+	if (n > HOST_FULL_BYTES || (before == HOST_FULL && n > HOST_CROWDED_BYTES))
+		return HOST_FULL;
+	if (n > HOST_CROWDED_BYTES || (before != HOST_EASY && n > HOST_EASY_BYTES))
+		return HOST_CROWDED;
+	return HOST_EASY;
+}
+
 static void watch_level(struct host *h)
 {
 	size_t n = sink_queued(&h->out);
 	if (n > HOST_HARD_BYTES)
 		declare_gone(h, "the host does not read: too much output waits for it");
-	bool is_crowded = h->is_crowded ? n > HOST_EASY_BYTES : n > HOST_CROWDED_BYTES;
-	if (is_crowded == h->is_crowded)
+	enum host_level level = level_of(n, h->level);
+	if (level == h->level)
 		return;
-	h->is_crowded = is_crowded;
-	h->events.crowded(h->arg, is_crowded);
+	h->level = level;
+	h->events.level(h->arg, level);
 }
 
 static void on_drained(void *arg)
 {
 	struct host *h = arg;
 	watch_level(h);
-	if (sink_queued(&h->out) == 0)
-		h->events.emptied(h->arg);
+	h->events.taken(h->arg);
 }
 
 static void take_messages(struct host *h)
@@ -174,4 +183,19 @@ void host_limit_bursts(struct host *h)
 size_t host_queued(const struct host *h)
 {
 	return sink_queued(&h->out);
+}
+
+uint64_t host_given(const struct host *h)
+{
+	return h->out.n_taken + sink_queued(&h->out);
+}
+
+uint64_t host_taken(const struct host *h)
+{
+	return h->out.n_taken;
+}
+
+enum host_level host_level(const struct host *h)
+{
+	return h->level;
 }

@@ -4,6 +4,7 @@
 #include "controller/clock.h"
 #include "controller/dispatch.h"
 #include "controller/drain.h"
+#include "controller/flow.h"
 #include "controller/mcp.h"
 #include "controller/roster.h"
 #include "controller/splice.h"
@@ -207,6 +208,19 @@ static void answer_nothing(struct controller *c, struct call *call)
 	finish(c, call, &out);
 }
 
+/* A stream that is over needs no credit, so one that is unknown is no mistake. */
+static void answer_ack(struct controller *c, struct call *call)
+{
+	char id[4 * LIMIT_STREAM_ID + 1];
+	int64_t index;
+	struct stream *s = NULL;
+	if (json_copy_str(json_find(call->params, "stream_id"), id, sizeof id))
+		s = stream_find(&c->streams, id);
+	if (s && json_get_int(json_find(call->params, "index"), &index) && index >= 0)
+		flow_acked(c, s, (size_t)index + 1);
+	answer_nothing(c, call);
+}
+
 static const struct {
 	const char *name;
 	void (*answer)(struct controller *c, struct call *call);
@@ -227,7 +241,7 @@ static const struct {
 	{ "exit", answer_exit, false },
 	{ "initialized", answer_nothing, false },
 	{ "notifications/initialized", answer_nothing, false },
-	{ "stream.ack", answer_nothing, false },
+	{ "stream.ack", answer_ack, false },
 };
 
 static bool is_up(const struct controller *c)

@@ -41,6 +41,8 @@ const char options_help[] =
 	"  --queue-calls=N       requests that may wait before `overloaded` (16384)\n"
 	"  --queue-bytes=BYTES   the same in bytes (268435456)\n"
 	"  --streams=N           generates one worker holds; the rest wait in turn (256)\n"
+	"  --ack-window=N        tokens of a stream that may wait for the host; 0 = any (256)\n"
+	"  --stall-ms=N          a stream nobody reads ends after this long; 0 = never (300000)\n"
 	"  --heartbeat-ms=N      silence after which a worker counts as stuck; 0 = never (20000)\n"
 	"  --restarts=N          of one worker in a minute before it is given up (3)\n"
 	"  --retry-budget=N      requests lost with a worker that may go again at once (1024)\n"
@@ -75,6 +77,8 @@ enum {
 	OPT_QUEUE_CALLS,
 	OPT_QUEUE_BYTES,
 	OPT_STREAMS,
+	OPT_ACK_WINDOW,
+	OPT_STALL_MS,
 	OPT_RESTARTS,
 	OPT_SANDBOX,
 	OPT_HEARTBEAT_MS,
@@ -102,6 +106,8 @@ static const struct option LONG[] = {
 	{ "queue-calls", required_argument, NULL, OPT_QUEUE_CALLS },
 	{ "queue-bytes", required_argument, NULL, OPT_QUEUE_BYTES },
 	{ "streams", required_argument, NULL, OPT_STREAMS },
+	{ "ack-window", required_argument, NULL, OPT_ACK_WINDOW },
+	{ "stall-ms", required_argument, NULL, OPT_STALL_MS },
 	{ "heartbeat-ms", required_argument, NULL, OPT_HEARTBEAT_MS },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "bundles", required_argument, NULL, OPT_BUNDLES },
@@ -219,7 +225,7 @@ static bool take_number(struct options *o, int opt, const char *value)
 	long v = 0, max = (long)1 << 40;
 	if (opt == OPT_WORKERS)
 		max = OPTIONS_WORKERS_MAX;
-	else if (opt == OPT_DRAIN_MS || opt == OPT_HEARTBEAT_MS)
+	else if (opt == OPT_DRAIN_MS || opt == OPT_HEARTBEAT_MS || opt == OPT_STALL_MS)
 		max = 86400000;
 	else if (opt == OPT_BUNDLES)
 		max = 4096;
@@ -227,8 +233,11 @@ static bool take_number(struct options *o, int opt, const char *value)
 		max = 1024;
 	else if (opt == OPT_RESTARTS)
 		max = SUP_RESTARTS_MAX;
+	else if (opt == OPT_ACK_WINDOW)
+		max = LIMIT_ACK_WINDOW;
 	bool may_be_0 = opt == OPT_DRAIN_MS || opt == OPT_RESTARTS || opt == OPT_RETRY_BUDGET ||
-			opt == OPT_BUNDLES || opt == OPT_HEARTBEAT_MS;
+			opt == OPT_BUNDLES || opt == OPT_HEARTBEAT_MS || opt == OPT_ACK_WINDOW ||
+			opt == OPT_STALL_MS;
 	if (!options_number(value, !may_be_0, max, &v))
 		return false;
 	switch (opt) {
@@ -239,6 +248,8 @@ static bool take_number(struct options *o, int opt, const char *value)
 	case OPT_QUEUE_BYTES: o->queue_bytes = (size_t)v; break;
 	case OPT_BUNDLES: o->bundles = (size_t)v; break;
 	case OPT_RECORD_BYTES: o->record_bytes = (size_t)v; break;
+	case OPT_ACK_WINDOW: o->ack_window = (size_t)v; break;
+	case OPT_STALL_MS: pass_on_pair(o, "stall-ms", value); break;
 	case OPT_STREAMS: o->streams = (size_t)v; break;
 	case OPT_THREADS: o->threads = v; break;
 	case OPT_HEARTBEAT_MS: o->heartbeat_ms = (unsigned)v; break;
@@ -281,6 +292,7 @@ static void set_defaults(struct options *o)
 		.queue_calls = LIMIT_QUEUE_CALLS,
 		.queue_bytes = LIMIT_QUEUE_BYTES,
 		.streams = 256,
+		.ack_window = 256,
 		.heartbeat_ms = 20000,
 		.restarts = SUP_RESTARTS,
 		.retry_budget = 1024,
@@ -289,6 +301,13 @@ static void set_defaults(struct options *o)
 	};
 	options_pass_on(o, worker);
 	free(worker);
+}
+
+static void pass_on_window(struct options *o)
+{
+	char count[24];
+	snprintf(count, sizeof count, "%zu", o->ack_window);
+	pass_on_pair(o, "ack-window", count);
 }
 
 /* Workers side by side share the processors; more threads than those only wait. What a command
@@ -333,6 +352,7 @@ int options_parse(struct options *o, int argc, char **argv, struct fault *f)
 		return fault_set(f, ERR_INVALID_PARAMS, "more than %d --worker-command",
 			OPTIONS_WORKERS_MAX);
 	share_processors(o);
+	pass_on_window(o);
 	for (int i = cut; i < argc; i++)
 		note_given(o, xstrdup(argv[i]));
 	for (int i = cut + 1; i < argc; i++)

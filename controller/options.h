@@ -22,6 +22,7 @@ struct options {
 	double retry_budget;   /* requests lost with a worker that may go again at once */
 	size_t streams;        /* generates one worker may hold */
 	size_t bundles;        /* crash bundles to keep */
+	size_t ack_window;     /* tokens of a stream a worker may be ahead of the host; 0 = any */
 	char *record_path;     /* owned; NULL = no record */
 	size_t record_bytes;
 	char **given; /* owned, NULL-terminated: the line, less what is about recording */

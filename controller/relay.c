@@ -2,6 +2,7 @@
 #include "controller/relay.h"
 #include "controller/clock.h"
 #include "controller/dispatch.h"
+#include "controller/flow.h"
 #include "controller/load.h"
 #include "controller/splice.h"
 #include "protocol/limits.h"
@@ -136,6 +137,8 @@ static void relay_stream(
 		pass_continued_stats(c, s, params);
 	else
 		stream_pass(&c->streams, s, kind, whole.at, whole.n);
+	if (kind == STREAM_CHUNK)
+		flow_passed(c, s);
 }
 
 void relay_notification(struct worker *w, const struct rpc_msg *m, const char *text, size_t n)
@@ -155,5 +158,6 @@ void relay_stream_ended(void *arg, struct stream *s)
 	load_drop_stream(c, s);
 	if (s->continuation)
 		s->continuation->stream = NULL;
+	flow_forget(c, s);
 	dispatch_soon(c);
 }

@@ -82,6 +82,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	}
 	if (wrote > 0) {
 		s->sent += (size_t)wrote;
+		s->n_taken += (uint64_t)wrote;
 	}
 	if (sink_queued(s) == 0) {
 		disarm(s);

@@ -13,6 +13,7 @@ struct sink {
 	int fd;
 	struct buf queued;
 	size_t sent;      /* of queued, already written */
+	uint64_t n_taken; /* bytes written since the beginning */
 	size_t max_write; /* of one call */
 	struct event *event;
 	bool is_armed;

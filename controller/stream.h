@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <uthash.h>
 
 struct call;
@@ -44,12 +45,25 @@ struct stream {
 	unsigned deaths; /* of workers that had it, since it got further */
 	size_t n_tokens_at_death;
 
+	/* Credit, see flow.h; counted in tokens. */
+	size_t window;  /* that its worker keeps; 0 = none */
+	bool is_acked;  /* the host acknowledges it */
+	size_t n_acked; /* by the host */
+	size_t n_read;  /* whose bytes the host's pipe took */
+	size_t n_told;  /* of which its worker knows */
+	bool is_marked; /* n_read will be mark_tokens once the pipe took mark_at bytes */
+	uint64_t mark_at;
+	size_t mark_tokens;
+	TAILQ_ENTRY(stream) marks;
+
 	uint64_t arrived_us;
 	uint64_t first_us; /* of the first chunk; 0 before */
 	uint64_t last_us;  /* of the latest chunk; 0 before the first */
 	struct buf held;   /* messages before the handshake, each followed by \n */
 	UT_hash_handle hh, hh_call;
 };
+
+TAILQ_HEAD(stream_marks, stream);
 
 struct streams {
 	struct stream *by_id, *by_call;

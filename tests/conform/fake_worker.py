@@ -13,6 +13,7 @@ the same words in the environment's FAKE_WORKER:
   --wrong-id         a tokenize is answered by another id  --wrong-on=WORD  … what holds the word
   --twice            each answer is given twice          --gap            each stream leaves its second token out
   --after-end        each stream says more after its end  --no-event      no stream ends
+  --ack-window=N     keeps so few tokens unacknowledged  --floods         … but keeps to no window at all
   --flood=N          each answer comes behind N notifications of streams that nobody has
   --die-after=N      SIGKILL after N frames of its own   --die-on=WORD    abort on what holds the word
   --exit=N           exits at once with that code        --deaf           ignores the end of stdin
@@ -200,7 +201,8 @@ class Worker:
         done = params.get("resume_tokens", [])
         if done != list(range(len(done))):
             raise Failure(-32602, f"resume_tokens are not what was sent: {done}", "invalid_params")
-        self.streams[name] = {"n": len(done), "max": params.get("max_tokens", 5)}
+        self.streams[name] = {"n": len(done), "max": params.get("max_tokens", 5), "acked": len(done),
+                              "window": (params.get("stream_options") or {}).get("ack_window", option("ack-window"))}
         return {"stream_id": name, "started_at": time.time(), "pid": os.getpid(), "seed": params.get("seed", 7)}
 
     def cancel(self, params):
@@ -212,8 +214,19 @@ class Worker:
 
     # -- streams ---------------------------------------------------------------------------
 
+    @staticmethod
+    def may_go_on(stream):
+        return not stream["window"] or stream["n"] - stream["acked"] < stream["window"] or "floods" in OPTIONS
+
+    def take_ack(self, params):
+        stream = self.streams.get(params["stream_id"])
+        if stream:
+            stream["acked"] = max(stream["acked"], params["index"] + 1)
+
     def step(self):
         for name, stream in list(self.streams.items()):
+            if not self.may_go_on(stream):
+                continue
             if stream["n"] == stream["max"]:
                 self.end(name, "length")
                 continue
@@ -269,6 +282,8 @@ class Worker:
         self.note(m)
         if "id" not in m:
             self.is_ending = self.is_ending or method == "exit"
+            if method == "stream.ack":
+                self.take_ack(params)
             return None
         try:
             if method.startswith("batch_") and method in METHODS:
@@ -336,7 +351,8 @@ class Worker:
         os.set_blocking(1, False)
         pause = option("token-ms", 1) / 1000
         while not self.is_ending or self.streams:
-            waits = (pause if self.streams or self.later else None) if not self.heard else 0
+            busy = self.later or any(self.may_go_on(s) for s in self.streams.values())
+            waits = (pause if busy else None) if not self.heard else 0
             if select.select([] if self.is_at_end else [0], [], [], waits)[0]:
                 self.hear()
             while self.heard:

@@ -142,40 +142,6 @@ Test(bad_days, a_worker_that_stops_answering_is_replaced_and_its_stream_goes_on)
 	rig_assert_has(rig_await(&r, "\"id\":3,"), "stopped answering");
 }
 
-/* -- a host that does not read ---------------------------------------------------------- */
-
-static bool is_paused(struct rig *rig)
-{
-	return rig->c->fleet.is_paused;
-}
-
-static bool has_answered_pings(struct rig *rig)
-{
-	const struct metrics_method *m;
-	for (m = rig->c->metrics.methods; m; m = m->hh.next)
-		if (!strcmp(m->key.method, "ping"))
-			return m->n == 2000;
-	return false;
-}
-
-Test(bad_days, a_host_that_does_not_read_stops_the_workers_not_its_own_input_and_loses_nothing)
-{
-	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=0", "--token-bytes=100000"));
-	rig_load(&r);
-	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":400"));
-	r.is_deaf = true;
-	rig_until(&r, is_paused);
-	cr_assert_lt(host_queued(r.c->host), HOST_CROWDED_BYTES + (2 << 20));
-	for (int i = 0; i < 2000; i++)
-		rig_send(&r, CALL("2", "ping", "{}"));
-	rig_until(&r, has_answered_pings);
-	cr_assert_lt(host_queued(r.c->host), HOST_CROWDED_BYTES + (4 << 20));
-	r.is_deaf = false;
-	rig_await_n(&r, "\"uptime\"", 2000);
-	rig_await(&r, "stream.event");
-	cr_assert_eq(rig_count(&r, "stream.chunk"), 400);
-}
-
 Test(bad_days, telemetry_is_told_without_a_worker_that_does_not_answer)
 {
 	rig_open(&r, ARGS("--workers=2"));

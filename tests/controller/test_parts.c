@@ -180,8 +180,9 @@ Test(options, a_script_path_is_tolerated_and_what_follows_two_dashes_goes_to_wor
 	cr_assert_eq(o.n_workers, 2);
 	cr_assert_str_eq(o.worker_argv[0], "w");
 	cr_assert_str_eq(o.worker_argv[1], "--threads=3");
-	cr_assert_str_eq(o.worker_argv[2], "--kv-bytes=1M");
-	cr_assert_null(o.worker_argv[3]);
+	cr_assert_str_eq(o.worker_argv[2], "--ack-window=256");
+	cr_assert_str_eq(o.worker_argv[3], "--kv-bytes=1M");
+	cr_assert_null(o.worker_argv[4]);
 	options_release(&o);
 }
 
@@ -193,10 +194,11 @@ Test(options, commands_stand_for_the_workers_path_in_turns_and_get_what_workers_
 	cr_assert_eq(parse(&o, 7, argv), 0);
 	cr_assert_eq(o.n_workers, 2, "one for each command");
 	char **c = options_worker_command(&o, 3);
-	const char *want[] = { "ssh", "b", "tandem-worker", "--models=x", "--kv-bytes=1M" };
-	for (int i = 0; i < 5; i++)
+	const char *want[] = { "ssh", "b", "tandem-worker", "--models=x", "--ack-window=256",
+		"--kv-bytes=1M" };
+	for (int i = 0; i < 6; i++)
 		cr_assert_str_eq(c[i], want[i]);
-	cr_assert_null(c[5], "our processors' number is none of theirs");
+	cr_assert_null(c[6], "our processors' number is none of theirs");
 	free(c);
 	options_release(&o);
 }
