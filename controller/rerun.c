@@ -19,8 +19,9 @@ static const char HELP[] =
 	"usage: tandem replay FILE [--check] [options of tandem]\n"
 	"\n"
 	"Tells a fresh tandem what was told the one that `--record=FILE` was given to, with its\n"
-	"options and those given here, and prints what it says. --check prints instead where that\n"
-	"differs from the record in more than times and measures; exit 1 if it does.\n";
+	"options (but those that name programs or loosen the sandbox) and those given here, and\n"
+	"prints what it says. --check prints instead where that differs from the record in more\n"
+	"than times and measures; exit 1 if it does.\n";
 
 struct rerun {
 	struct recording recording;
@@ -220,14 +221,43 @@ static void release(struct rerun *r)
 	recording_release(&r->recording);
 }
 
+/* Those that a record may set: a file from elsewhere must not name a program to run. */
+static bool is_harmless(const char *option)
+{
+	static const char *const names[] = { "--workers=", "--threads=", "--models=", "--kv-bytes=",
+		"--cache-bytes=", "--no-cache", "--framing=", "--drain-ms=", "--max-message=",
+		"--queue-calls=", "--queue-bytes=", "--streams=", "--heartbeat-ms=", "--restarts=",
+		"--retry-budget=", "--bundles=", "-v" };
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		size_t n = strlen(names[i]);
+		bool takes_value = names[i][n - 1] == '=';
+		if (takes_value ? !strncmp(option, names[i], n) : !strcmp(option, names[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool is_given(const char *option, char **given, int n_given)
+{
+	size_t n = strcspn(option, "=");
+	for (int i = 0; i < n_given; i++)
+		if (!strncmp(given[i], option, n) && (given[i][n] == '=' || !given[i][n]))
+			return true;
+	return false;
+}
+
 /* The recorded options, then those given now, then what the recorded line had for its workers. */
 static char **join_options(const struct recording *x, char **given, int n_given, int *n)
 {
 	char **argv = xcalloc(x->n_options + (size_t)n_given + 1, sizeof *argv);
 	size_t at = 0;
 	*n = 0;
-	while (at < x->n_options && strcmp(x->options[at], "--") != 0)
-		argv[(*n)++] = x->options[at++];
+	argv[(*n)++] = x->options[at++]; /* the program's name */
+	for (; at < x->n_options && strcmp(x->options[at], "--") != 0; at++)
+		if (is_harmless(x->options[at]))
+			argv[(*n)++] = x->options[at];
+		else if (!is_given(x->options[at], given, n_given))
+			log_warn("%s is not repeated: give it here if you want it", x->options[at]);
 	for (int i = 0; i < n_given; i++)
 		argv[(*n)++] = given[i];
 	while (at < x->n_options)

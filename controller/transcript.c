@@ -19,10 +19,8 @@ const struct told_answer *transcript_answer(
 
 size_t transcript_count(const struct transcript *t, struct json_span id)
 {
-	size_t n = 0;
-	while (transcript_answer(t, id, n))
-		n++;
-	return n;
+	const struct told_answer *first = transcript_answer(t, id, 0);
+	return first ? first->n_alike : 0;
 }
 
 const struct told_stream *transcript_stream(const struct transcript *t, struct json_span id)
@@ -88,7 +86,7 @@ static void add_notification(struct transcript *t, const struct rpc_msg *m)
 
 static void add_answer(struct transcript *t, const struct rpc_msg *m)
 {
-	struct told_answer *a = xcalloc(1, sizeof *a);
+	struct told_answer *a = xcalloc(1, sizeof *a), *first;
 	struct json_span body = m->kind == RPC_RESULT ? m->result : m->error;
 	a->bytes = xstrndup(body.at, body.n);
 	body.at = a->bytes;
@@ -96,7 +94,12 @@ static void add_answer(struct transcript *t, const struct rpc_msg *m)
 		a->result = body;
 	else
 		a->error = body;
-	a->key = xasprintf("%.*s#%zu", (int)m->id.n, m->id.at, transcript_count(t, m->id));
+	char *first_key = xasprintf("%.*s#0", (int)m->id.n, m->id.at);
+	HASH_FIND_STR(t->answers, first_key, first);
+	free(first_key);
+	if (!first)
+		first = a;
+	a->key = xasprintf("%.*s#%zu", (int)m->id.n, m->id.at, first->n_alike++);
 	HASH_ADD_KEYPTR(hh, t->answers, a->key, strlen(a->key), a);
 }
 

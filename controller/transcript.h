@@ -10,6 +10,7 @@ struct told_answer {
 	char *key;   /* the id's bytes, "#", which answer to that id it is: 0, 1, … */
 	char *bytes; /* owned */
 	struct json_span result, error; /* one of them */
+	size_t n_alike;                 /* answers to this id; in the first of them */
 	UT_hash_handle hh;
 };
 

@@ -109,5 +109,13 @@ class Trace(unittest.TestCase):
             self.assertEqual([p for p in dict.fromkeys(parts) if p in order], order, way)
 
 
+    def test_the_page_names_the_parts_that_can_be_traced(self):
+        named = re.search(r"`TRACE=PART,PART` \(or `all`\).*?: ([^.]*)\.", read("docs/protocol.md"), re.S).group(1)
+        sources = subprocess.run(["git", "ls-files", "controller/*.c", "worker/*.c"], cwd=ROOT, capture_output=True,
+                                 text=True, check=True).stdout.split()
+        traced = {part for path in sources for part in re.findall(r'log_trace\("(\w+)"', read(path))}
+        self.assertEqual(set(re.findall(r"`(\w+)`", named)), traced)
+
+
 if __name__ == "__main__":
     unittest.main()

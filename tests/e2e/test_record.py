@@ -5,13 +5,13 @@ import subprocess
 import tempfile
 import unittest
 
-from host import PATIENCE, TANDEM, tandem, when_gone
+from host import PATIENCE, TANDEM, WORKER, tandem, when_gone
 
 LONG = {"prompt": "Once upon a time", "max_tokens": 400, "ignore_eos": True}
 
 
 def replay(*arguments):
-    return subprocess.run([TANDEM, "replay", *arguments], capture_output=True, text=True,
+    return subprocess.run([TANDEM, "replay", *arguments, "--worker=" + WORKER], capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, timeout=4 * PATIENCE)
 
 
@@ -60,6 +60,7 @@ class Record(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn('stream "s2": other tokens', done.stdout)
         self.assertIn("id 3: another result", done.stdout)
+        self.assertNotIn("is not repeated", done.stderr, "it was given")
 
     def test_every_frame_is_there_with_its_time_both_ways(self):
         with tandem(f"--record={self.path}", framing="lsp") as host:
@@ -99,6 +100,22 @@ class Record(unittest.TestCase):
         self.assertEqual(replay("/nonexistent/x").returncode, 66)
         self.assertEqual(replay().returncode, 64)
         self.assertIn("usage", replay("--help").stdout)
+
+    def test_a_record_cannot_name_a_program(self):
+        mark = self.path + ".mark"
+        program = self.path + ".sh"
+        with open(program, "w", encoding="ascii") as f:
+            f.write(f"#!/bin/sh\ntouch {mark}\n")
+        os.chmod(program, 0o755)
+        for options in (["--worker=" + program], ["--worker", program], ["--worke=" + program],
+                        ["--worker-command=" + program], ["--worker-c", program]):
+            with open(self.path, "w", encoding="ascii") as f:
+                f.write(json.dumps({"record": 1, "options": options}) + "\n" + json.dumps(
+                    {"us": 1, "dir": "in", "frame": {"jsonrpc": "2.0", "id": 1, "method": "runtime/info"}}) + "\n" +
+                    json.dumps({"us": 2, "dir": "out", "frame": {"id": 1, "result": {}}}) + "\n")
+            done = replay(self.path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertFalse(os.path.exists(mark), options)
 
 
 if __name__ == "__main__":
