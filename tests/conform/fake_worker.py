@@ -16,6 +16,7 @@ the same words in the environment's FAKE_WORKER:
   --ack-window=N     keeps so few tokens unacknowledged  --floods         … but keeps to no window at all
   --flood=N          each answer comes behind N notifications of streams that nobody has
   --die-after=N      SIGKILL after N frames of its own   --die-on=WORD    abort on what holds the word
+  --short            a batch's last result is left out   --fail=CODE:TYPE  each tokenize is answered so
   --exit=N           exits at once with that code        --deaf           ignores the end of stdin
   --log=FILE         keeps what came, a JSON line each
 """
@@ -169,6 +170,9 @@ class Worker:
     def tokenize(self, params):
         self.need(params)
         text = self.need_text(params, "text")
+        if "fail" in OPTIONS:
+            code, kind = OPTIONS["fail"].split(":")
+            raise Failure(int(code), "Told to fail", kind)
         for key in params:
             if key in ("txt", "test"):
                 raise Failure(-32602, f"unknown parameter {key}", "invalid_params", path=key, did_you_mean="text")
@@ -287,7 +291,8 @@ class Worker:
             return None
         try:
             if method.startswith("batch_") and method in METHODS:
-                return {"result": {"results": [self.item(method[6:], p) for p in params["requests"]]}}
+                results = [self.item(method[6:], p) for p in params["requests"]]
+                return {"result": {"results": results[:-1] if "short" in OPTIONS else results}}
             return {"result": self.call(method, params)}
         except Failure as f:
             return {"error": f.error}
