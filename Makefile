@@ -130,6 +130,7 @@ LEAF := $(if $(findstring thread,$(SAN)),-fno-sanitize=thread)
 # The only objects built for one ISA. Not CFLAGS: `make CFLAGS=-O0` must not drop it.
 $B/kernels/x86_avx2.o: ISA := $(LEAF) $(if $(X86),-mavx2 -mfma -mf16c)
 $B/kernels/x86_avx512.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
+$B/kernels/x86_bf16.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mavx2 -mfma -mf16c)
 $B/kernels/x86_vnni.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c)
 # Fused multiply-adds are written where they are meant, so that a row's bits never hang on
 # the compiler's choice; no -ffast-math anywhere (masks are infinities).

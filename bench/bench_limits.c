@@ -239,7 +239,7 @@ struct data {
 	struct kernels k;
 	char *w; /* BUFFER bytes, 64-byte aligned */
 	float *x, *out, *scratch;
-	void *codes; /* x rounded to int8 */
+	void *codes; /* x rounded to int8, or to bf16 */
 };
 
 struct task {
@@ -267,6 +267,19 @@ static void run_mul(struct data *d, const struct task *t)
 		d->k.mul_f32(&m);
 	else
 		d->k.mul_bf16(&m);
+}
+
+static void run_pairs(struct data *d, const struct task *t)
+{
+	d->k.mul_pairs(&(struct mul_pairs) { .x = d->codes,
+		.n_rows = t->rows,
+		.x_stride = N_IN,
+		.w = d->w,
+		.n_in = N_IN,
+		.w_stride = 2 * N_IN,
+		.o_end = t->n_out,
+		.out = d->out,
+		.out_stride = t->n_out });
 }
 
 static void run_packed(struct data *d, const struct task *t)
@@ -305,6 +318,9 @@ static const struct task tasks[] = {
 	{ "mul_bf16", run_mul, 8, 65536, LIMIT_READ, 2, PACKED_NONE },
 	{ "mul_bf16", run_mul, 256, 2048, LIMIT_F32, 2, PACKED_NONE },
 	{ "mul_f32", run_mul, 256, 2048, LIMIT_F32, 4, PACKED_NONE },
+	{ "mul_pairs", run_pairs, 1, 65536, LIMIT_READ, 2, PACKED_NONE },
+	{ "mul_pairs", run_pairs, 8, 65536, LIMIT_READ, 2, PACKED_NONE },
+	{ "mul_pairs", run_pairs, 256, 2048, LIMIT_BF16, 2, PACKED_NONE },
 	{ "packed_mul Q4_0", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q4_0 },
 	{ "packed_mul Q8_0", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q8_0 },
 	{ "packed_mul Q4_K", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q4_K },
@@ -335,6 +351,8 @@ static double work(const struct task *t)
 
 static void prepare(struct data *d, const struct task *t)
 {
+	for (size_t r = 0; t->run == run_pairs && r < t->rows; r++)
+		d->k.bf16_from_f32((uint16_t *)d->codes + r * N_IN, d->x + r * N_IN, N_IN);
 	for (size_t i = 0; t->run == run_packed && i < packed_tiles(t->rows); i++) {
 		size_t r = packed_tile_row(t->rows, i);
 		d->k.packed_round(&(struct packed_round) { d->x + r * N_IN,
@@ -386,7 +404,7 @@ static void set_up(struct data *d)
 	for (size_t i = 0; i < MOST_ROWS * N_IN; i++)
 		d->x[i] = (float)((i * 37) % 101) * 0.01f - 0.5f;
 	d->out = allocate((size_t)8 * 131072 * sizeof *d->out);
-	d->codes = allocate(packed_rows_bytes(MOST_ROWS, N_IN));
+	d->codes = allocate(MOST_ROWS * N_IN * sizeof(uint16_t));
 	d->scratch = allocate(attend_scratch(32, 4, 64) * sizeof *d->scratch);
 }
 

@@ -36,6 +36,9 @@ unsigned cpu_detect(void)
 		found |= KERNELS_AVX512;
 	if ((found & KERNELS_AVX512) && (c & bit_AVX512VNNI))
 		found |= KERNELS_VNNI;
+	if ((found & KERNELS_AVX512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+		(a & bit_AVX512BF16))
+		found |= KERNELS_BF16;
 	return found;
 }
 

@@ -10,5 +10,6 @@ void ref_fill_packed(struct kernels *k);   /* ref_packed.c: int8 products */
 void avx2_fill(struct kernels *k);
 void avx512_fill(struct kernels *k);
 void vnni_fill(struct kernels *k);
+void bf16_fill(struct kernels *k);
 void neon_fill(struct kernels *k);
 #endif

@@ -9,6 +9,7 @@ static const struct {
 	unsigned bit, allows; /* a set allows the smaller ones it builds on */
 } sets[] = {
 	{ "vnni", KERNELS_VNNI, KERNELS_VNNI | KERNELS_AVX512 | KERNELS_AVX2 },
+	{ "bf16", KERNELS_BF16, KERNELS_BF16 | KERNELS_AVX512 | KERNELS_AVX2 },
 	{ "avx512", KERNELS_AVX512, KERNELS_AVX512 | KERNELS_AVX2 },
 	{ "avx2", KERNELS_AVX2, KERNELS_AVX2 },
 	{ "neon", KERNELS_NEON, KERNELS_NEON },
@@ -29,6 +30,8 @@ unsigned kernels_select(struct kernels *k, unsigned mask)
 		avx512_fill(k);
 	if (used & KERNELS_VNNI)
 		vnni_fill(k);
+	if (used & KERNELS_BF16)
+		bf16_fill(k);
 	if (used & KERNELS_NEON)
 		neon_fill(k);
 	return used;

@@ -34,6 +34,19 @@ struct mul {
 	size_t out_stride;
 };
 
+/* The same of bf16 with bf16, pair by pair. Lane j takes elements 2j+1 and then 2j of each 32 by
+ * one fused multiply-add each, the last step padded with zeros; subnormal numbers count as zeros
+ * of their sign, going in and coming out, as AVX512-BF16 has it. Lanes are added as above. */
+struct mul_pairs {
+	const void *x; /* bf16 [n_rows][n_in], rows x_stride elements apart */
+	size_t n_rows, x_stride;
+	const void *w; /* bf16 [n_out][n_in], rows w_stride bytes apart */
+	size_t n_in, w_stride;
+	size_t o_begin, o_end;
+	float *out; /* as in struct mul */
+	size_t out_stride;
+};
+
 /* rmsnorm: out = x * (1 / sqrt(mean(x²) + eps)) * (weight + offset); offset is 1 for Gemma.
  * layernorm: out = (x - mean) * (1 / sqrt(var + eps)) * (weight + offset) + bias.
  * weight and bias are f32 [n]; NULL means weight 1 (offset unused), bias 0. */
@@ -66,6 +79,7 @@ struct packed_round;
 	X(mul_f32, void, (const struct mul *m), 0, "lane rule")                                  \
 	X(mul_f16, void, (const struct mul *m), 0, "lane rule, exact widening")                  \
 	X(mul_bf16, void, (const struct mul *m), 0, "lane rule, exact widening")                 \
+	X(mul_pairs, void, (const struct mul_pairs *m), 0, "lane rule of pairs")                 \
 	/* products of quantized weights with activations rounded to int8; see packed.h */       \
 	X(packed_round, void, (const struct packed_round *a), 0, "one rounding")                 \
 	X(packed_mul, void, (const struct packed_mul *m), 0, "exact integers, block by block")   \
@@ -120,15 +134,16 @@ enum kernels_isa {
 	KERNELS_AVX512 = 1 << 1, /* F, BW, VL, DQ; never without AVX2 */
 	KERNELS_NEON = 1 << 2,   /* AArch64 */
 	KERNELS_VNNI = 1 << 3,   /* AVX-512 VNNI; never without AVX512 */
-	KERNELS_ALL = (1 << 4) - 1,
+	KERNELS_BF16 = 1 << 4,   /* AVX512-BF16; never without AVX512 */
+	KERNELS_ALL = (1 << 5) - 1,
 };
 
 /* Fill *k with the best of what this CPU has and `mask` allows; returns the set used. */
 unsigned kernels_select(struct kernels *k, unsigned mask);
 
 /* The value of KERNELS_MASK: comma-separated names of what may be used ("scalar", "avx2",
- * "avx512", "vnni", "neon"). NULL or empty allows all. False for a name we do not know: the caller
- * says so and stops, since a silent fall-back would test the wrong path. */
+ * "avx512", "vnni", "bf16", "neon"). NULL or empty allows all. False for a name we do not know: the
+ * caller says so and stops, since a silent fall-back would test the wrong path. */
 bool kernels_parse_mask(const char *names, unsigned *mask);
 
 /* Short name of the best set in `used`, for logs and runtime/info: "avx512" … "scalar". */

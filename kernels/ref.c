@@ -4,6 +4,7 @@
 #include "kernels/half.h"
 #include "kernels/isa.h"
 #include "kernels/lanes.h"
+#include <float.h>
 #include <math.h>
 
 static float load_element(const void *p, enum dtype type, size_t i)
@@ -42,6 +43,35 @@ static void mul(const struct mul *m, enum dtype type)
 			m->out[r * m->out_stride + o] =
 				dot(m->x + r * m->x_stride, w, type, m->n_in);
 	}
+}
+
+static float no_subnormal(float x)
+{
+	return fabsf(x) < FLT_MIN ? copysignf(0, x) : x;
+}
+
+static float dot_pairs(const void *x, const void *w, size_t n)
+{
+	float v[LANES] = { 0 };
+
+	for (size_t at = 0; at < n; at += 2 * LANES)
+		for (size_t i = at; i < at + 2 * LANES; i++) {
+			size_t e = i ^ 1; /* the second of a pair first */
+			float *lane = &v[(i - at) / 2];
+			float a = e < n ? no_subnormal(load_element(x, DTYPE_BF16, e)) : 0;
+			float b = e < n ? no_subnormal(load_element(w, DTYPE_BF16, e)) : 0;
+			*lane = no_subnormal(__builtin_fmaf(a, b, *lane));
+		}
+	return lanes_sum(v);
+}
+
+static void mul_pairs(const struct mul_pairs *m)
+{
+	for (size_t o = m->o_begin; o < m->o_end; o++)
+		for (size_t r = 0; r < m->n_rows; r++)
+			m->out[r * m->out_stride + o] =
+				dot_pairs((const char *)m->x + r * m->x_stride * 2,
+					(const char *)m->w + o * m->w_stride, m->n_in);
 }
 
 static void mul_f32(const struct mul *m)
@@ -171,6 +201,7 @@ void ref_fill_rows(struct kernels *k)
 	k->mul_f32 = mul_f32;
 	k->mul_f16 = mul_f16;
 	k->mul_bf16 = mul_bf16;
+	k->mul_pairs = mul_pairs;
 	k->rmsnorm = rmsnorm;
 	k->layernorm = layernorm;
 	k->rope_half = rope_half;

@@ -37,9 +37,10 @@ static const struct param LOAD[] = {
 		.nullable = true,
 		.choices = "auto float int8",
 		.preset = "\"auto\"",
-		.doc = "What quantized weights are multiplied with: float is exact; int8 rounds "
-		       "activations and is several times as fast; auto does as the format's own "
-		       "engine, int8 for GGUF and float for MLX." },
+		.doc = "What weights are multiplied with: float is exact; int8 rounds activations, "
+		       "to 8 bits for quantized weights and to bf16 for bf16, and is several times "
+		       "as fast; auto does as the format's own engine, like int8 for GGUF and "
+		       "float for the others." },
 	{ .name = "workers",
 		.type = PARAM_INT,
 		.nullable = true,

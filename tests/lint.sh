@@ -68,6 +68,7 @@ tidy() {
 	printf '%s\n' "${C[@]}" | grep -vE '^(examples|tests/emulated)/' | xargs -P2 -n1 sh -c '
 		case $1 in
 		kernels/x86_avx512*) isa="-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c" ;;
+		kernels/x86_bf16*) isa="-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mavx2 -mfma -mf16c" ;;
 		kernels/x86_vnni*) isa="-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c" ;;
 		kernels/x86_avx2*) isa="-mavx2 -mfma -mf16c" ;;
 		esac

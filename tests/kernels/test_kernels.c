@@ -35,6 +35,8 @@ Test(kernels, reads_masks_by_name_and_refuses_unknown_ones)
 	cr_assert(kernels_parse_mask("avx512", &mask) && mask == (KERNELS_AVX2 | KERNELS_AVX512));
 	cr_assert(kernels_parse_mask("vnni", &mask) &&
 		  mask == (KERNELS_AVX2 | KERNELS_AVX512 | KERNELS_VNNI));
+	cr_assert(kernels_parse_mask("bf16", &mask) &&
+		  mask == (KERNELS_AVX2 | KERNELS_AVX512 | KERNELS_BF16));
 	cr_assert(kernels_parse_mask("scalar,avx2,neon", &mask) &&
 		  mask == (KERNELS_AVX2 | KERNELS_NEON));
 	cr_assert(!kernels_parse_mask("avx", &mask));

@@ -90,15 +90,16 @@ static void run_crowd(struct fixture *x, struct crowd *c)
 	free(out);
 }
 
-static void check_crowd(size_t n_threads, enum kv_dtype kv_dtype)
+static void check_crowd(size_t n_threads, enum kv_dtype kv_dtype, enum activations activations)
 {
+	const struct model_options opt = {
+		.path = MODEL, .kv_dtype = kv_dtype, .activations = activations
+	};
 	struct fixture one, x;
 	struct crowd c = { 0 };
 
-	fixture_open_as(
-		&one, &(struct model_options) { .path = MODEL, .kv_dtype = kv_dtype }, 1, 64);
-	fixture_open_as(
-		&x, &(struct model_options) { .path = MODEL, .kv_dtype = kv_dtype }, n_threads, 64);
+	fixture_open_as(&one, &opt, 1, 64);
+	fixture_open_as(&x, &opt, n_threads, 64);
 	run_crowd(&x, &c);
 	for (size_t q = 0; q < 4; q++) {
 		float *want = alone(&one, c.ids[q], c.n_prompt[q], N_TEXT);
@@ -116,19 +117,24 @@ static void check_crowd(size_t n_threads, enum kv_dtype kv_dtype)
 
 Test(model_rows, a_row_has_the_same_bits_alone_and_in_a_ragged_batch, .timeout = 120)
 {
-	check_crowd(1, KV_F32);
+	check_crowd(1, KV_F32, ACTIVATIONS_AUTO);
 }
 
 Test(model_rows, and_on_two_or_three_threads, .timeout = 120)
 {
-	check_crowd(2, KV_F32);
-	check_crowd(3, KV_F32);
+	check_crowd(2, KV_F32, ACTIVATIONS_AUTO);
+	check_crowd(3, KV_F32, ACTIVATIONS_AUTO);
 }
 
 Test(model_rows, and_with_a_cache_of_halves, .timeout = 120)
 {
-	check_crowd(2, KV_F16);
-	check_crowd(2, KV_BF16);
+	check_crowd(2, KV_F16, ACTIVATIONS_AUTO);
+	check_crowd(2, KV_BF16, ACTIVATIONS_AUTO);
+}
+
+Test(model_rows, and_with_activations_rounded, .timeout = 120)
+{
+	check_crowd(2, KV_F32, ACTIVATIONS_INT8);
 }
 
 Test(model_rows, a_prompt_has_the_same_bits_however_it_is_cut, .timeout = 120)

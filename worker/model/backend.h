@@ -30,6 +30,7 @@ struct matrix {
 	const void
 		*packed; /* the same weights in panels (packing.h), or NULL: products are exact */
 	enum packed_kind packed_kind;
+	bool pairs; /* bf16, and rows are rounded to it too: struct mul_pairs */
 };
 
 enum norm_kind { NORM_RMS, NORM_LAYER };

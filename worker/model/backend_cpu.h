@@ -58,6 +58,8 @@ struct step {
 
 	void *codes; /* activations of one product in int8 (kernels/packed.h), or NULL */
 	size_t codes_width;
+	void *halves; /* the same in bf16 [max_rows][halves_width], or NULL */
+	size_t halves_width;
 	float *scratch; /* [n_threads][scratch_floats] */
 	size_t scratch_floats;
 	const void **blocks; /* [n_threads][2][max_blocks] */

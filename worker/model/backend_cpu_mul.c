@@ -1,6 +1,7 @@
 /* backend_cpu_mul.c - products of activations and weights, each path row-exact.
  *
- * Packed weights meet rows rounded to int8, once for all products of the same rows. Else
+ * Packed weights meet rows rounded to int8, and bf16 those rounded to bf16 where that is asked
+ * for; rows are rounded once for all products of the same rows. Else
  * prompt rows go through OpenBLAS in panels of one fixed shape, generated and drafted rows
  * through our own kernels, which read the weights once for all of them. Work is split by
  * output columns: never by the depth of a sum. */
@@ -78,6 +79,32 @@ static void multiply_packed(const struct step *s, const struct matrix *m, const 
 	});
 }
 
+static void multiply_pairs(const struct step *s, const struct matrix *m, const struct mul *whole)
+{
+	s->k.mul_pairs(&(struct mul_pairs) {
+		.x = s->halves,
+		.n_rows = whole->n_rows,
+		.x_stride = whole->n_in,
+		.w = m->w.data,
+		.n_in = whole->n_in,
+		.w_stride = m->w.row_bytes,
+		.o_begin = whole->o_begin,
+		.o_end = whole->o_end,
+		.out = whole->out,
+		.out_stride = whole->out_stride,
+	});
+}
+
+/* Rows [begin, end) of a product to bf16. */
+static void halve_rows(struct step *s, void *arg, size_t begin, size_t end)
+{
+	const struct product *p = arg;
+	size_t n_in = p->matrix->w.n_in;
+
+	for (size_t r = begin; r < end; r++)
+		s->k.bf16_from_f32((uint16_t *)s->halves + r * n_in, p->x + r * p->x_stride, n_in);
+}
+
 /* Tiles [begin, end) of a product's rows to int8. */
 static void round_tiles(struct step *s, void *arg, size_t begin, size_t end)
 {
@@ -96,19 +123,23 @@ static void round_tiles(struct step *s, void *arg, size_t begin, size_t end)
 	}
 }
 
+/* The rows as each kind of product takes them, once for all products of the kind. */
 static void round_rows(struct step *s, const struct product *p, size_t n)
 {
-	size_t i = 0;
+	const struct product *packed = NULL, *pairs = NULL;
 
-	while (i < n && !p[i].matrix->packed)
-		i++;
-	if (i == n)
-		return;
-	struct product first = p[i];
-	for (; i < n; i++)
-		assert(!p[i].matrix->packed || p[i].x == first.x);
-	cpu_each_rows(s, round_tiles, &first, packed_tiles(first.n_rows),
-		PACKED_ROWS * first.matrix->w.n_in);
+	for (size_t i = n; i-- > 0;) {
+		assert(p[i].x == p[0].x || !(p[i].matrix->packed || p[i].matrix->pairs));
+		if (p[i].matrix->packed)
+			packed = &p[i];
+		else if (p[i].matrix->pairs)
+			pairs = &p[i];
+	}
+	if (packed)
+		cpu_each_rows(s, round_tiles, (void *)packed, packed_tiles(packed->n_rows),
+			PACKED_ROWS * packed->matrix->w.n_in);
+	if (pairs)
+		cpu_each_rows(s, halve_rows, (void *)pairs, pairs->n_rows, pairs->matrix->w.n_in);
 }
 
 static void add_bias(const struct kernels *k, const struct part *part, const struct mul *a)
@@ -146,6 +177,8 @@ static void run_part(struct step *s, const struct part *part, size_t chunk, size
 		a.o_end = m->w.n_out;
 	if (m->packed)
 		multiply_packed(s, m, &a);
+	else if (m->pairs)
+		multiply_pairs(s, m, &a);
 	else if (part->panels)
 		multiply_panels(&s->k, &m->w, &a, cpu_scratch(s, thread));
 	else
@@ -196,7 +229,7 @@ static void try_shape(struct step *s, size_t n_in, size_t n_outs)
 
 void cpu_try_panels(struct step *s, const struct matrix *m)
 {
-	if (m->packed)
+	if (m->packed || m->pairs)
 		return;
 	if (m->w.data && m->w.n_out >= GEMM_OUTS)
 		try_shape(s, m->w.n_in, GEMM_OUTS);
@@ -221,7 +254,7 @@ void cpu_multiply(struct step *s, const struct product *p, size_t n)
 	assert(n <= CPU_PRODUCTS_MAX);
 	round_rows(s, p, n);
 	for (size_t i = 0; i < n; i++) {
-		if (p[i].matrix->packed) {
+		if (p[i].matrix->packed || p[i].matrix->pairs) {
 			add_part(&job, (struct part) { &p[i], false, 0, p[i].n_rows, 0, 0 });
 			continue;
 		}

@@ -46,6 +46,8 @@ static void lay_out(struct step *s, struct arena *a)
 	s->sin = take(a, n * DECODER_ROPES_MAX, s->rope_half, sizeof(float));
 	if (s->codes_width > 0)
 		s->codes = take(a, packed_rows_bytes(n, s->codes_width), 1, 1);
+	if (s->halves_width > 0)
+		s->halves = take(a, n, s->halves_width, 2);
 	s->scratch = take(a, n_threads, s->scratch_floats, sizeof(float));
 	s->blocks = take(a, n_threads * 2, s->max_blocks, sizeof *s->blocks);
 	if (d->n_experts == 0)
@@ -89,6 +91,8 @@ static void measure_matrix(struct step *s, const struct matrix *m)
 		s->scratch_floats = floats;
 	if (m->packed && m->w.n_in > s->codes_width)
 		s->codes_width = m->w.n_in;
+	if (m->pairs && m->w.n_in > s->halves_width)
+		s->halves_width = m->w.n_in;
 }
 
 static void measure(struct step *s)

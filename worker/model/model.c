@@ -290,7 +290,14 @@ static int load(struct model *m, const struct model_options *opt, struct fault *
 		return rc;
 	if ((rc = check_dtype(m, opt->dtype, f)) < 0)
 		return rc;
-	const struct packing_options packing = { opt->activations, report_packing, (void *)opt };
+	const struct packing_options packing = {
+		.activations = opt->activations,
+		.pairs = opt->activations == ACTIVATIONS_INT8 ||
+			 (opt->activations == ACTIVATIONS_AUTO &&
+				 strcmp(files->format, FORMAT_GGUF.name) == 0),
+		.progress = report_packing,
+		.arg = (void *)opt,
+	};
 	if (!opt->headers_only && (rc = packing_run(&m->decoder, &m->weights, &packing, f)) < 0)
 		return rc;
 	if (m->prepared)

@@ -22,9 +22,9 @@ struct pool; /* kernels/pool.h */
 struct model;
 struct model_context;
 
-/* What quantized weights are multiplied with, where the CPU has int8 products and the format a
- * packed kind (kernels/packed.h); else, and with FLOAT, products are exact. AUTO does as the
- * format's own engine: int8 for GGUF's blocks, floats for MLX's. */
+/* What weights are multiplied with, where the CPU has the products: int8 for quantized ones of a
+ * packed kind (kernels/packed.h), bf16 for bf16; else, and with FLOAT, products are exact. AUTO
+ * does as the format's own engine: like INT8 for GGUF, floats for the others. */
 enum activations { ACTIVATIONS_AUTO, ACTIVATIONS_FLOAT, ACTIVATIONS_INT8 };
 
 struct model_options {

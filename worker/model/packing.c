@@ -68,6 +68,12 @@ static void pack(struct packing *p, struct matrix *m)
 	p->rc = p->opt->progress(p->opt->arg, (double)p->n_done / (double)p->n_bytes, p->f);
 }
 
+static void mark_pairs(struct packing *p, struct matrix *m)
+{
+	(void)p;
+	m->pairs = m->w.data && m->w.type == DTYPE_BF16;
+}
+
 int packing_run(
 	struct decoder *d, struct weights *w, const struct packing_options *opt, struct fault *f)
 {
@@ -77,8 +83,12 @@ int packing_run(
 	unsigned mask;
 
 	if (opt->activations == ACTIVATIONS_FLOAT ||
-		!kernels_parse_mask(getenv("KERNELS_MASK"), &mask) ||
-		!packed_pays(kernels_select(&k, mask)))
+		!kernels_parse_mask(getenv("KERNELS_MASK"), &mask))
+		return 0;
+	mask = kernels_select(&k, mask);
+	if (opt->pairs && (mask & KERNELS_BF16))
+		each_matrix(&p, d, mark_pairs);
+	if (!packed_pays(mask))
 		return 0;
 	each_matrix(&p, d, measure);
 	if (p.n_bytes == 0)

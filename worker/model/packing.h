@@ -1,4 +1,5 @@
-/* packing.h - a bound decoder's quantized matrices in panels for int8 products.
+/* packing.h - how a bound decoder's matrices are multiplied: quantized ones in panels for int8
+ * products, those of bf16 as they are.
  *
  * Where the CPU has no int8 kernels, or a format no packed kind, a matrix stays as it is and
  * is multiplied exactly. The stored weights stay mapped: embeddings are read from them. */
@@ -9,6 +10,7 @@
 
 struct packing_options {
 	enum activations activations;
+	bool pairs; /* where the CPU has an instruction for it, bf16 meets bf16 */
 	/* Called after each matrix with the share that is done; negative to stop. */
 	int (*progress)(void *arg, double done, struct fault *f);
 	void *arg;
