@@ -177,6 +177,7 @@ e2e: $B/bin/tandem $B/bin/tandem-worker ## only the tests that drive the binarie
 PROMPTS ?= 200
 determinism: $B/bin/test_worker $B/bin/tandem $B/bin/tandem-worker ## the whole matrix: 200 prompts, each in every circumstance
 	DETERMINISM_PROMPTS=$(PROMPTS) $< --filter 'determinism/*'
+	$B/bin/tandem run --worker $B/bin/tandem-worker -m models/novel-7m --selftest-determinism
 
 SOAK_SECONDS ?= 600
 soak: export XDG_CACHE_HOME := $(CURDIR)/$B/cache

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PROMPTS     (RIG_IS_SLOW ? 3 : 8)
 #define PROMPTS_MAX 1000
@@ -60,7 +61,7 @@ static void cache(struct job *j, const struct heard_choice *alone)
 static void look_up(struct job *j, const struct heard_choice *alone)
 {
 	(void)alone;
-	j->look_up = true;
+	j->look_up = j->draft_always = true;
 	j->max_draft = 8;
 }
 
@@ -68,6 +69,7 @@ static void look_up(struct job *j, const struct heard_choice *alone)
 static void predict(struct job *j, const struct heard_choice *alone)
 {
 	j->max_draft = 8;
+	j->draft_always = true;
 	j->n_prediction = alone->n;
 	j->prediction = xcalloc(alone->n, sizeof *j->prediction);
 	for (size_t i = 0; i < alone->n; i++)
@@ -85,26 +87,35 @@ struct column {
 	const char *name;
 	void (*change)(struct job *j, const struct heard_choice *alone);
 	size_t at_once, n_passes;
+	const char *draft_model;
 	size_t n_background; /* jobs that decode meanwhile */
 	size_t n_blocks;     /* of the KV pool; 0 = plenty */
 	struct engine_options engine;
 };
 
-static const struct column ALONE = { "alone", nothing, 1, 1, 0, 0, { .threads = 1 } };
+#define IN_BATCHES_OF(n) .at_once = n, .n_passes = 1
+static const struct column ALONE = { "alone", nothing, IN_BATCHES_OF(1), .engine.threads = 1 };
 static const struct column COLUMNS[] = {
-	{ "batch of 16", nothing, 16, 1, 0, 0, { .threads = 1 } },
-	{ "background load", nothing, 2, 1, 3, 0, { .threads = 1 } },
-	{ "prefill chunks of 1", nothing, 4, 1, 0, 0, { .threads = 1, .chunk_rows = 1 } },
-	{ "prefill chunks of 16", nothing, 4, 1, 0, 0, { .threads = 1, .chunk_rows = 16 } },
-	{ "prefill chunks of 256", nothing, 3, 1, 0, 0, { .threads = 1, .chunk_rows = 256 } },
-	{ "prefix-cached", cache, 4, 2, 0, 0, { .threads = 1 } },
-	{ "drafted by n-gram", look_up, 4, 1, 0, 0, { .threads = 1 } },
-	{ "drafted by prediction", predict, 4, 1, 0, 0, { .threads = 1 } },
-	{ "parked and recomputed", background_class, 16, 1, 0, 13, { .threads = 1 } },
-	{ "2 threads", nothing, 1, 1, 0, 0, { .threads = 2 } },
-	{ "2 threads, batch of 16", nothing, 16, 1, 0, 0, { .threads = 2 } },
+	{ "batch of 16", nothing, IN_BATCHES_OF(16), .engine.threads = 1 },
+	{ "background load", nothing, IN_BATCHES_OF(2), .n_background = 3, .engine.threads = 1 },
+	{ "prefill chunks of 1", nothing, IN_BATCHES_OF(4), .engine = { 1, .chunk_rows = 1 } },
+	{ "prefill chunks of 16", nothing, IN_BATCHES_OF(4), .engine = { 1, .chunk_rows = 16 } },
+	{ "prefill chunks of 256", nothing, IN_BATCHES_OF(3), .engine = { 1, .chunk_rows = 256 } },
+	{ "prefix-cached", cache, .at_once = 4, .n_passes = 2, .engine.threads = 1 },
+	{ "drafted by n-gram", look_up, IN_BATCHES_OF(4), .engine.threads = 1 },
+	{ "drafted by prediction", predict, IN_BATCHES_OF(4), .engine.threads = 1 },
+	{ "drafted by itself", nothing, IN_BATCHES_OF(4), .draft_model = RIG_MODEL,
+		.engine.threads = 1 },
+	{ "parked and recomputed", background_class, IN_BATCHES_OF(16), .n_blocks = 13,
+		.engine.threads = 1 },
+	{ "2 threads", nothing, IN_BATCHES_OF(1), .engine.threads = 2 },
+	{ "2 threads, batch of 16", nothing, IN_BATCHES_OF(16), .engine.threads = 2 },
 };
 #define N_COLUMNS (sizeof COLUMNS / sizeof *COLUMNS)
+
+#define OTHER_MODEL "../shared/models/novel-1m"
+static const struct column OTHER_DRAFTS = { "drafted by novel-1m", nothing, IN_BATCHES_OF(4),
+	.draft_model = OTHER_MODEL, .engine.threads = 1 };
 
 static size_t n_jobs(bool *told)
 {
@@ -114,6 +125,14 @@ static size_t n_jobs(bool *told)
 	cr_assert(n > 0 && n <= PROMPTS_MAX, "DETERMINISM_PROMPTS=%s", text);
 	return (size_t)n * 2;
 }
+
+/* One column on its way. */
+struct run {
+	const struct column *c;
+	struct rig *r;
+	struct model_ref *draft_model; /* or NULL */
+	size_t n_tokens, n_cached, n_drafted, n_accepted;
+};
 
 static struct rig *open_rig(const struct column *c)
 {
@@ -125,9 +144,14 @@ static struct rig *open_rig(const struct column *c)
 	return r;
 }
 
-struct sums {
-	size_t tokens, cached, drafted, accepted;
-};
+static struct model_ref *open_draft_model(struct rig *r, const char *path)
+{
+	struct model *m = NULL;
+	struct fault f = { 0 };
+	cr_assert_eq(model_open(&(struct model_options) { .path = path }, &m, &f), 0, "%s", f.text);
+	catalog_put(r->catalog, "draft", m);
+	return catalog_get(r->catalog, "draft", &f);
+}
 
 static struct heard *background(struct rig *r, size_t i)
 {
@@ -140,62 +164,70 @@ static struct heard *background(struct rig *r, size_t i)
 	return rig_submit(r, j);
 }
 
-static void add(struct sums *sums, const struct heard_choice *c)
+static struct job *job_of(const struct run *run, size_t k, const struct heard *alone)
 {
-	sums->tokens += c->n;
-	sums->cached += c->result.cached_tokens;
-	sums->drafted += c->result.n_drafted;
-	sums->accepted += c->result.accepted;
+	struct job *j = plain_job(run->r, k);
+	run->c->change(j, &alone->choices[0]);
+	if (run->draft_model) {
+		j->draft_model = model_ref_take(run->draft_model);
+		j->draft_always = true;
+		j->max_draft = 6;
+	}
+	return j;
 }
 
-/* Jobs from..from+n together. */
-static void run_some(struct rig *r, const struct column *c, struct heard *const *alone,
-	const size_t at[2], struct sums *sums)
+static void check(struct run *run, size_t k, struct heard *alone, struct heard *h)
+{
+	char what[64];
+	const struct job_result *x = &h->choices[0].result;
+	rig_wait(h);
+	snprintf(what, sizeof what, "%s: job %zu", run->c->name, k);
+	heard_must_equal(&alone->choices[0], &h->choices[0], what);
+	run->n_tokens += h->choices[0].n;
+	run->n_cached += x->cached_tokens;
+	run->n_drafted += x->n_drafted;
+	run->n_accepted += x->accepted;
+	heard_free(h);
+}
+
+/* Jobs from..to together. */
+static void run_some(struct run *run, struct heard *const *alone, size_t from, size_t to)
 {
 	struct heard *h[AT_ONCE_MAX], *load[AT_ONCE_MAX];
-	char what[64];
-	for (size_t i = 0; i < c->n_background; i++)
-		load[i] = background(r, i);
-	for (size_t i = 0; i < at[1]; i++) {
-		struct job *j = plain_job(r, at[0] + i);
-		c->change(j, &alone[at[0] + i]->choices[0]);
-		h[i] = rig_submit(r, j);
-	}
-	for (size_t i = 0; i < at[1]; i++) {
-		rig_wait(h[i]);
-		snprintf(what, sizeof what, "%s: job %zu", c->name, at[0] + i);
-		heard_must_equal(&alone[at[0] + i]->choices[0], &h[i]->choices[0], what);
-		add(sums, &h[i]->choices[0]);
-		heard_free(h[i]);
-	}
-	for (size_t i = 0; i < c->n_background; i++) {
-		engine_cancel(r->engine, load[i]->key);
+	for (size_t i = 0; i < run->c->n_background; i++)
+		load[i] = background(run->r, i);
+	for (size_t k = from; k < to; k++)
+		h[k - from] = rig_submit(run->r, job_of(run, k, alone[k]));
+	for (size_t k = from; k < to; k++)
+		check(run, k, alone[k], h[k - from]);
+	for (size_t i = 0; i < run->c->n_background; i++) {
+		engine_cancel(run->r->engine, load[i]->key);
 		heard_free(load[i]);
 	}
 }
 
 static void run_column(const struct column *c, struct heard *const *alone, size_t n, bool told)
 {
-	struct rig *r = open_rig(c);
-	struct sums sums = { 0 };
+	struct run run = { .c = c, .r = open_rig(c) };
+	if (c->draft_model)
+		run.draft_model = open_draft_model(run.r, c->draft_model);
 	for (size_t pass = 0; pass < c->n_passes; pass++)
-		for (size_t k = 0; k < n; k += c->at_once) {
-			size_t left = n - k;
-			size_t at[] = { k, left < c->at_once ? left : c->at_once };
-			run_some(r, c, alone, at, &sums);
-		}
-	cr_assert(c->change != cache || sums.cached > 0);
-	cr_assert((c->change != look_up && c->change != predict) || sums.drafted > 0);
+		for (size_t k = 0; k < n; k += c->at_once)
+			run_some(&run, alone, k, k + c->at_once < n ? k + c->at_once : n);
+	bool drafts = c->change == look_up || c->change == predict || c->draft_model;
+	cr_assert(c->change != cache || run.n_cached > 0);
+	cr_assert(!drafts || run.n_drafted > 0);
 	if (told)
 		fprintf(stderr,
-			"determinism: %-23s %zu answers of %zu tokens identical; %zu prompt tokens"
+			"determinism: %-23s %zu answers, %zu tokens identical; %zu prompt tokens"
 			" were cached, %zu of %zu drafted ones held, %zu texts were parked\n",
-			c->name, n * c->n_passes, sums.tokens, sums.cached, sums.accepted,
-			sums.drafted, ((struct lane *)model_ref_state(r->model))->n_parked);
-	rig_free(r);
+			c->name, n * c->n_passes, run.n_tokens, run.n_cached, run.n_accepted,
+			run.n_drafted, ((struct lane *)model_ref_state(run.r->model))->n_parked);
+	model_ref_release(run.draft_model);
+	rig_free(run.r);
 }
 
-Test(determinism, whatever_happens_around_it_an_answer_stays_the_same)
+static void run_matrix(const struct column *columns, size_t n_columns)
 {
 	bool told;
 	size_t n = n_jobs(&told);
@@ -203,10 +235,22 @@ Test(determinism, whatever_happens_around_it_an_answer_stays_the_same)
 	struct rig *r = open_rig(&ALONE);
 	for (size_t k = 0; k < n; k++)
 		alone[k] = rig_run(r, plain_job(r, k));
-	for (size_t i = 0; i < N_COLUMNS; i++)
-		run_column(&COLUMNS[i], alone, n, told);
+	for (size_t i = 0; i < n_columns; i++)
+		run_column(&columns[i], alone, n, told);
 	for (size_t k = 0; k < n; k++)
 		heard_free(alone[k]);
 	free(alone);
 	rig_free(r);
+}
+
+Test(determinism, whatever_happens_around_it_an_answer_stays_the_same)
+{
+	run_matrix(COLUMNS, N_COLUMNS);
+}
+
+Test(determinism, another_model_drafts_and_the_answer_stays_the_same)
+{
+	if (access(OTHER_MODEL "/config.json", R_OK) != 0)
+		cr_skip_test(OTHER_MODEL " is not there");
+	run_matrix(&OTHER_DRAFTS, 1);
 }
