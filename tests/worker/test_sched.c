@@ -188,3 +188,41 @@ Test(sched, of_two_with_one_rank_the_younger_makes_room)
 	const struct sched_holder h[] = { { 2, 1 }, { 2, 1 }, { 1, 1 } };
 	cr_assert_eq(sched_victim(h, 3, 0, 1), 1);
 }
+
+/* Steps of a machine where a prompt row costs row_s and each step with prompt rows fixed_s more. */
+static double slowdown_after(size_t n_steps, double decode_s, double row_s, double fixed_s)
+{
+	struct sched_pace pace = { 0 };
+	double seconds = 0;
+	for (size_t i = 0; i < n_steps; i++) {
+		size_t n = sched_pace_rows(&pace, decode_s, 256);
+		cr_assert(n >= 1 && n <= 256);
+		seconds = decode_s + fixed_s + row_s * (double)n;
+		sched_pace_note(&pace, n, seconds, decode_s);
+	}
+	return seconds / decode_s;
+}
+
+Test(sched, a_long_prompt_slows_those_who_decode_by_no_more_than_they_bear)
+{
+	cr_assert_leq(slowdown_after(30, 0.030, 0.004, 0), SCHED_SLOWDOWN + 0.01);
+	cr_assert_gt(slowdown_after(30, 0.030, 0.004, 0), 2);
+	cr_assert_leq(slowdown_after(30, 0.030, 0.002, 0.020), SCHED_SLOWDOWN + 0.1);
+	cr_assert_leq(slowdown_after(30, 0.002, 0.00005, 0), SCHED_SLOWDOWN + 0.01);
+	cr_assert_leq(slowdown_after(30, 1, 0.0001, 0), 1.03, "all 256 rows, and no more");
+}
+
+Test(sched, a_prompt_goes_on_however_dear_it_is)
+{
+	struct sched_pace pace = { .row_s = 10 };
+	cr_assert_gt(sched_pace_rows(&pace, 0.001, 256), 0);
+	cr_assert_eq(sched_pace_rows(&pace, 0.001, 1), 1);
+}
+
+Test(sched, one_step_that_was_disturbed_does_not_set_the_pace)
+{
+	struct sched_pace pace = { .row_s = 0.001 };
+	size_t before = sched_pace_rows(&pace, 0.05, 256);
+	sched_pace_note(&pace, before, 100, 0.05);
+	cr_assert_geq(sched_pace_rows(&pace, 0.05, 256), before / 2);
+}

@@ -66,6 +66,7 @@ static struct lane *lane_open(
 	l->capacity.slots = larger(opt->max_running, 1);
 	/* A job with more choices than slots runs alone, but it does run. */
 	l->cap_running = larger(l->capacity.slots, LIMIT_N);
+	l->is_paced = opt->chunk_rows == 0;
 	l->budget.prefill_rows = opt->chunk_rows ? opt->chunk_rows : ENGINE_CHUNK_ROWS;
 	/* Room for everyone's decode row, and for some drafts of any length beside them. */
 	l->budget.exact_rows = l->cap_running + (size_t)2 * LIMIT_DRAFT;

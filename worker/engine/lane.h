@@ -31,7 +31,10 @@ struct lane {
 	size_t n_running, cap_running;
 	size_t n_parked; /* times that a task was */
 	struct step_cost cost;
-	double reading; /* seconds per row when it reads a text to draft for it; 0 = unknown */
+	struct sched_pace pace;
+	double decode_s; /* of this step, had it no prompt rows; 0 = nobody decodes */
+	bool is_paced;   /* chunks are as long as those who decode can bear */
+	double reading;  /* seconds per row when it reads a text to draft for it; 0 = unknown */
 	struct draft_rate rate; /* how its drafts fared with all who had it draft */
 	/* scratch of a step, sized once: no step allocates */
 	struct sched_seq *wants;      /* [cap_running] */

@@ -56,6 +56,37 @@ void sched_plan(const struct sched_seq *seqs, size_t n, const struct sched_budge
 		give(&seqs[i], &left, &shares[i]);
 }
 
+/* So many prompt rows are read whatever they cost, or a prompt would never end; and with so
+ * many a price is found out. */
+#define FEWEST_ROWS 4
+#define FIRST_ROWS  16
+#define PACE_WEIGHT 0.25
+/* How much dearer than the mean a step may claim that its rows were. */
+#define PACE_OUTLIER 3.0
+
+void sched_pace_note(struct sched_pace *p, size_t n_prefill, double seconds, double decode_s)
+{
+	if (n_prefill == 0 || !(seconds > 0))
+		return;
+	double row_s = seconds > decode_s ? (seconds - decode_s) / (double)n_prefill : 0;
+	if (p->row_s == 0) {
+		p->row_s = row_s;
+		return;
+	}
+	if (row_s > PACE_OUTLIER * p->row_s)
+		row_s = PACE_OUTLIER * p->row_s;
+	p->row_s += PACE_WEIGHT * (row_s - p->row_s);
+}
+
+size_t sched_pace_rows(const struct sched_pace *p, double decode_s, size_t most)
+{
+	if (p->row_s == 0)
+		return smaller(FIRST_ROWS, most);
+	double rows = (SCHED_SLOWDOWN - 1) * decode_s / p->row_s;
+	size_t n = rows < (double)most ? (size_t)rows : most;
+	return smaller(n > FEWEST_ROWS ? n : FEWEST_ROWS, most);
+}
+
 enum sched_verdict sched_admit(const struct sched_demand *job, const struct sched_demand *promised,
 	const struct sched_demand *capacity)
 {

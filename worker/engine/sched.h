@@ -25,6 +25,21 @@ struct sched_seq {
 			     a resumption */
 };
 
+/* How much longer than without prompts a step may take while anybody decodes: what a running
+ * stream notices of a neighbour's long prompt. */
+#define SCHED_SLOWDOWN 2.4
+
+/* What a prompt row costs beside those who decode, learnt as steps go by. */
+struct sched_pace {
+	double row_s; /* 0 = not seen yet */
+};
+
+/* A step that should have taken decode_s without its n_prefill prompt rows took seconds. */
+void sched_pace_note(struct sched_pace *p, size_t n_prefill, double seconds, double decode_s);
+/* Prompt rows of the next step: as many as keep it within SCHED_SLOWDOWN times decode_s, at
+ * least a few, at most `most`. */
+size_t sched_pace_rows(const struct sched_pace *p, double decode_s, size_t most);
+
 struct sched_budget {
 	size_t prefill_rows; /* of one step */
 	size_t exact_rows;   /* of one step; at least one for every sequence */

@@ -9,13 +9,37 @@ static void fail(struct sequence *s, const struct fault *f)
 	task_end_all(s->task, &(struct ending) { .finish = FINISH_ERROR, .fault = f });
 }
 
+/* The rows of those who decode, drafts and all. */
+static size_t decoding_rows(const struct lane *l)
+{
+	size_t n_rows = 0;
+	for (size_t i = 0; i < l->n_running; i++)
+		n_rows += l->wants[i].n_prefill == 0 ? l->wants[i].n_exact : 0;
+	return n_rows;
+}
+
+/* Prompts get what those who decode can bear. As long as nobody knows what these take alone,
+ * they are let go alone, once. */
+static size_t prefill_rows(struct lane *l)
+{
+	size_t n_rows = decoding_rows(l);
+	l->decode_s = 0;
+	if (!l->is_paced || n_rows == 0 || n_rows > STEP_COST_ROWS)
+		return l->budget.prefill_rows;
+	if (step_cost_expect(&l->cost, n_rows, 0, &l->decode_s) < 0)
+		return 0;
+	return sched_pace_rows(&l->pace, l->decode_s, l->budget.prefill_rows);
+}
+
 static void plan(struct lane *l)
 {
 	for (size_t i = 0; i < l->n_running; i++) {
 		l->wants[i].rank = l->running[i]->task->rank;
 		sequence_wants(l->running[i], &l->wants[i]);
 	}
-	sched_plan(l->wants, l->n_running, &l->budget, l->shares);
+	struct sched_budget budget = l->budget;
+	budget.prefill_rows = prefill_rows(l);
+	sched_plan(l->wants, l->n_running, &budget, l->shares);
 }
 
 /* Room for more positions, taken from the prefix cache where nothing else is left. */
@@ -186,6 +210,8 @@ static void note_step(struct lane *l, size_t n_rows, double seconds)
 	}
 	if (n_prefill == 0)
 		step_cost_note(&l->cost, n_rows, seconds);
+	else if (l->decode_s > 0)
+		sched_pace_note(&l->pace, n_prefill, seconds, l->decode_s);
 }
 
 void lane_step(struct lane *l)
