@@ -164,6 +164,8 @@ FIXED   := $(if $(findstring thread,$(SAN)),$(shell setarch -R true 2>/dev/null 
 # Packed weights of the tests' models and the workers they kill stay out of the user's folders.
 check e2e: export XDG_CACHE_HOME := $(CURDIR)/$B/cache
 check e2e: export XDG_STATE_HOME := $(CURDIR)/$B/state
+# How long the end-to-end tests wait before they say that something hangs.
+check e2e: export PATIENCE := $(if $(SAN),300,60)
 check: $(SUITES) $B/bin/tandem $B/bin/tandem-worker ## every test; SAN=address,undefined or SAN=thread
 	@rm -f $(REPORT).*; rc=0; \
 	for s in $(SUITES); do echo "== $$s"; $(FIXED) $$s -j2 $(TESTFLAGS) || rc=1; done; \
