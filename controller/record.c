@@ -126,9 +126,19 @@ static void tell_end(struct record *r, const char *why)
 	buf_release(&line);
 }
 
+/* Not what is as deep as JSON may be: the line around it is one deeper. */
 static bool is_one_line_of_json(const char *text, size_t n)
 {
-	return !memchr(text, '\n', n) && json_scan(text, n, NULL) == 0;
+	struct buf around = BUF_INIT;
+	bool is_so = !memchr(text, '\n', n) && json_scan(text, n, NULL) == 0;
+	if (is_so) {
+		buf_addc(&around, '[');
+		buf_add(&around, text, n);
+		buf_addc(&around, ']');
+		is_so = json_scan(around.data, around.n_bytes, NULL) == 0;
+	}
+	buf_release(&around);
+	return is_so;
 }
 
 static void write_hex(struct buf *out, const char *bytes, size_t n)

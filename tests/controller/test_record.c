@@ -88,6 +88,22 @@ Test(record, every_frame_comes_back_byte_for_byte_whatever_it_was)
 	recording_release(&got);
 }
 
+Test(record, a_frame_as_deep_as_json_may_be_comes_back_too)
+{
+	char deep[2 * JSON_DEPTH_MAX + 1] = "";
+	struct recording got;
+	struct record *r = open_record(RECORD_FILE_BYTES);
+	memset(deep, '[', JSON_DEPTH_MAX);
+	memset(deep + JSON_DEPTH_MAX, ']', JSON_DEPTH_MAX);
+	cr_assert_eq(json_scan(deep, strlen(deep), &f), 0, "%s", f.text);
+	put(r, RECORD_IN, deep);
+	record_close(r);
+	cr_assert_eq(recording_open(&got, path, &f), 0, "%s", f.text);
+	cr_assert(got.n_frames == 1 && got.frames[0].is_json);
+	cr_assert_eq(memcmp(got.frames[0].text.at, deep, strlen(deep)), 0);
+	recording_release(&got);
+}
+
 Test(record, a_full_file_ends_and_says_so)
 {
 	struct recording got;
