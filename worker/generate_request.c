@@ -320,6 +320,8 @@ int generate_request_build(struct json_object *params, struct model_ref *model, 
 	j->arrived = arrived;
 	j->skip_special = true;
 	j->priority = generate_request_priority(params_str(params, "priority"));
+	if (params_str(params, "client"))
+		j->client = xstrdup(params_str(params, "client"));
 	/* Cheap refusals first: tokenizing may take long. */
 	if ((err = take_stops(j, params, f)) != 0 || (err = take_limits(j, params, f)) != 0 ||
 		(err = generate_request_cache(j, params, f)) != 0 ||

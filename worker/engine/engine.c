@@ -138,8 +138,10 @@ static void clean(struct engine *e)
 	bury(e->buried);
 	e->buried = NULL;
 	DL_FOREACH_SAFE (e->lanes, l, next) {
-		struct task *dead = l->dead;
+		struct task *dead = l->dead, *t;
 		l->dead = NULL;
+		DL_FOREACH (dead, t)
+			turns_leave(&l->turns, t->turn);
 		if (!lane_has_work(l)) {
 			DL_DELETE(e->lanes, l);
 			l->busy = false;

@@ -116,6 +116,7 @@ struct job {
 	size_t n_stop_ids;
 	bool include_stop, ignore_eos, skip_special, truncate_left;
 	bool cache_prompt; /* its KV may come from the prefix cache, and may stay there */
+	char *client;      /* who takes turns with others; owned, NULL = "" */
 	char *cache_scope; /* whose prompts it is shared with; owned, NULL = "" */
 	bool echo;         /* the prompt's text is emitted first (index of tokens unaffected) */
 	size_t truncated_tokens; /* set by job_fit */

@@ -38,6 +38,7 @@ void job_free(struct job *j)
 	free(j->stops);
 	free(j->stop_ids);
 	free(j->cache_scope);
+	free(j->client);
 	free((void *)j->sampling.bias);
 	free(j->draft);
 	free(j->prediction);

@@ -26,6 +26,7 @@ static void lane_free(void *state)
 	free(l->rows);
 	free(l->holders);
 	free(l->n_logits);
+	free(l->seats);
 	free(l->shares);
 	free(l->wants);
 	free(l->running);
@@ -72,6 +73,7 @@ static struct lane *lane_open(
 	l->budget.exact_rows = l->cap_running + (size_t)2 * LIMIT_DRAFT;
 	l->running = xcalloc(l->cap_running, sizeof(struct sequence *));
 	l->wants = xcalloc(l->cap_running, sizeof *l->wants);
+	l->seats = xcalloc(l->cap_running, sizeof *l->seats);
 	l->shares = xcalloc(l->cap_running, sizeof *l->shares);
 	l->holders = xcalloc(l->cap_running, sizeof *l->holders);
 	l->n_logits = xcalloc(l->cap_running, sizeof *l->n_logits);
@@ -119,6 +121,8 @@ void lane_take(struct lane *l, struct task *t)
 {
 	struct fault f = { 0 };
 	t->rank = sched_rank(t->job->priority, t->job->arrived);
+	if (t->job->kind == JOB_GENERATE)
+		t->turn = turns_join(&l->turns, t->job->priority, t->job->client);
 	if (job_fit(t->job, &f) < 0) {
 		end_with_fault(t, &f);
 	} else if (t->job->kind == JOB_GENERATE && sequence_is_full(t->job)) {

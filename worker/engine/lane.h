@@ -9,6 +9,7 @@
 #include "worker/engine/sequence.h"
 #include "worker/engine/step_cost.h"
 #include "worker/engine/task.h"
+#include "worker/engine/turns.h"
 
 struct pool;
 struct kernels;
@@ -27,6 +28,8 @@ struct lane {
 	struct task *active;  /* let in */
 	struct task *held;    /* let in, but out of `running` while its reader is behind: hold.c */
 	struct task *dead;    /* over; the engine frees them */
+	struct turn *turns;   /* a table: the clients of all these */
+	uint64_t n_steps;
 	struct sequence **running;
 	size_t n_running, cap_running;
 	size_t n_parked; /* times that a task was */
@@ -40,6 +43,7 @@ struct lane {
 	struct sched_seq *wants;      /* [cap_running] */
 	struct sched_share *shares;   /* [cap_running] */
 	struct sched_holder *holders; /* [cap_running] */
+	struct turn_seat *seats;      /* [cap_running] */
 	size_t *n_logits;             /* [cap_running] logits rows of each */
 	struct batch_row *rows;       /* [budget] */
 	float *logits;                /* [exact_rows + cap_running][vocab_size] */

@@ -161,11 +161,30 @@ static void admit(struct lane *l, struct task *t, double now)
 	}
 }
 
-/* Nobody overtakes the first in line: what is large would else wait for ever. */
+/* Of the class that is first in line, the first of the client that has the fewest running. */
+static struct task *next_in_line(struct lane *l)
+{
+	struct task *t, *best = l->waiting;
+	struct turn *turn;
+	if (HASH_COUNT(l->turns) < 2)
+		return best;
+	for (turn = l->turns; turn; turn = turn->hh.next)
+		turn->n_running = 0;
+	DL_FOREACH (l->active, t)
+		if (t->turn)
+			t->turn->n_running++;
+	DL_FOREACH (l->waiting, t)
+		if (t->turn && best->turn && t->job->priority == best->job->priority &&
+			t->turn->n_running < best->turn->n_running)
+			best = t;
+	return best;
+}
+
+/* Nobody overtakes whose turn it is: what is large would else wait for ever. */
 void room_admit(struct lane *l, double now)
 {
 	while (l->waiting) {
-		struct task *t = l->waiting, *victim;
+		struct task *t = next_in_line(l), *victim;
 		struct sched_demand need = { first_promise(t), (size_t)task_choices(t) };
 		if (sched_admit(&need, &l->promised, &l->capacity) == SCHED_NOW) {
 			admit(l, t, now);

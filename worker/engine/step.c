@@ -34,9 +34,16 @@ static size_t prefill_rows(struct lane *l)
 static void plan(struct lane *l)
 {
 	for (size_t i = 0; i < l->n_running; i++) {
-		l->wants[i].rank = l->running[i]->task->rank;
-		sequence_wants(l->running[i], &l->wants[i]);
+		struct sched_seq *want = &l->wants[i];
+		want->rank = l->running[i]->task->rank;
+		sequence_wants(l->running[i], want);
+		l->seats[i] = (struct turn_seat) { .turn = l->running[i]->task->turn,
+			.decodes = want->n_prefill == 0 && want->n_exact > 0 };
 	}
+	turns_plan(l->seats, l->n_running, ++l->n_steps);
+	for (size_t i = 0; i < l->n_running; i++)
+		if (!l->seats[i].may)
+			l->wants[i].n_exact = 0;
 	struct sched_budget budget = l->budget;
 	budget.prefill_rows = prefill_rows(l);
 	sched_plan(l->wants, l->n_running, &budget, l->shares);
@@ -114,6 +121,8 @@ static bool emit(struct lane *l, struct sequence *s, const float *logits)
 		s->first_token = s->last_progress;
 	s->job->sink->tokens(s->job->sink_arg, &t, 1);
 	buf_clear(&s->text);
+	if (s->task->turn)
+		s->task->turn->n_tokens++;
 	if (over)
 		task_end(s->task, s->choice, &end);
 	return !over && t.from_draft;

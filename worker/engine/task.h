@@ -10,11 +10,13 @@
 
 struct inbox;
 struct sequence;
+struct turn;
 
 struct task {
 	struct job *job;                /* owned */
 	struct inbox *inbox;            /* that it came through */
 	double rank;                    /* sched_rank */
+	struct turn *turn;              /* of its client, in the lane; NULL = takes no turns */
 	double started;                 /* clock_now() when it left the line; 0 before */
 	size_t blocks, full_blocks;     /* of KV: promised to it, and all it can need */
 	struct sequence *seqs[LIMIT_N]; /* owned; NULL until the choice is under way */
