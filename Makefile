@@ -11,7 +11,7 @@ PREFIX  ?= /usr/local
 SHARED  ?= ../shared
 
 comma   := ,
-FLAVOUR := $(if $(FUZZ),fuzz,$(or $(subst $(comma),-,$(SAN)),release))$(if $(findstring clang,$(CC)),-clang)
+FLAVOUR := $(if $(COVERAGE),coverage,$(if $(FUZZ),fuzz,$(or $(subst $(comma),-,$(SAN)),release)))$(if $(findstring clang,$(CC)),-clang)
 B       := build/$(FLAVOUR)
 
 BLAS_DIR  := $(wildcard /usr/lib/*/openblas-pthread)
@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent -lxxhash $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e determinism bench bench-kernels bench-attention bench-compare bench-limits bench-speculation docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e determinism soak coverage bench bench-kernels bench-attention bench-compare bench-limits bench-speculation docs lint format fuzz install clean help \
 	setup setup-ci setup-clients
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -137,6 +137,12 @@ $B/kernels/x86_vnni.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx512v
 $B/kernels/%.o: KFLAGS := $(if $(SAN)$(FUZZ),,-O3) -fno-math-errno
 $B/%.o: FP := -ffp-contract=off
 
+# What `make coverage` counts; worker processes run protocol/ in threads.
+ifdef COVERAGE
+$B/controller/%.o $B/protocol/%.o: COUNT := --coverage -fprofile-update=atomic
+LDFLAGS += --coverage
+endif
+
 # One short line a step; V=1 shows the commands.
 Q := $(if $(V),,@)
 
@@ -145,7 +151,7 @@ $B/bin/%:
 	$Q$(CC) $(SANFLAGS) $(CFLAGS) $(LDFLAGS) -pthread $(sort $^) $(LIBS) -o $@
 $B/%.o: %.c
 	@mkdir -p $(@D) $(if $(V),,&& echo "  CC $<")
-	$Q$(CC) $(FLAGS) $(CFLAGS) $(FP) $(KFLAGS) $(ISA) -c $< -o $@
+	$Q$(CC) $(FLAGS) $(CFLAGS) $(FP) $(KFLAGS) $(ISA) $(COUNT) -c $< -o $@
 -include $(shell find $B -name '*.d' 2>/dev/null)
 
 # -- tests ---------------------------------------------------------------------------------
@@ -162,8 +168,8 @@ export TSAN_OPTIONS  := halt_on_error=1:atexit_sleep_ms=0:second_deadlock_stack=
 FIXED   := $(if $(findstring thread,$(SAN)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 
 # Packed weights of the tests' models and the workers they kill stay out of the user's folders.
-check e2e: export XDG_CACHE_HOME := $(CURDIR)/$B/cache
-check e2e: export XDG_STATE_HOME := $(CURDIR)/$B/state
+check e2e soak coverage-run: export XDG_CACHE_HOME := $(CURDIR)/$B/cache
+check e2e soak coverage-run: export XDG_STATE_HOME := $(CURDIR)/$B/state
 # How long the end-to-end tests wait before they say that something hangs.
 check e2e: export PATIENCE := $(if $(SAN),300,60)
 check: $(SUITES) $B/bin/tandem $B/bin/tandem-worker ## every test; SAN=address,undefined or SAN=thread
@@ -181,8 +187,16 @@ determinism: $B/bin/test_worker $B/bin/tandem $B/bin/tandem-worker ## the whole 
 	DETERMINISM_PROMPTS=$(PROMPTS) $< --filter 'determinism/*'
 	$B/bin/tandem run --worker $B/bin/tandem-worker -m models/novel-7m --selftest-determinism
 
+coverage: ## lines and branches of controller/ and protocol/ that tests reach; fails below 95 % of lines
+	$(call install,,gcovr:gcovr)
+	@$(MAKE) --no-print-directory COVERAGE=1 coverage-run
+coverage-run: $B/bin/test_protocol $B/bin/test_controller $B/bin/tandem $B/bin/tandem-worker
+	@find $B -name '*.gcda' -delete; rc=0; for s in protocol controller; do $B/bin/test_$$s -j2 || rc=1; done; \
+	$(MAKE) --no-print-directory COVERAGE=1 e2e || rc=1; \
+	gcovr --root . --object-directory $B --filter controller/ --filter protocol/ --txt --print-summary \
+		--fail-under-line 95 $B || rc=1; exit $$rc
+
 SOAK_SECONDS ?= 600
-soak: export XDG_CACHE_HOME := $(CURDIR)/$B/cache
 soak: $B/bin/tandem $B/bin/tandem-worker ## 4 workers, 64 clients, a fault a second, for SOAK_SECONDS (600)
 	@rm -f $(REPORT).*; rc=0; TANDEM=$B/bin/tandem TANDEM_WORKER=$B/bin/tandem-worker \
 		$(FIXED) python3 tests/soak/soak.py --seconds=$(SOAK_SECONDS) $(SOAKFLAGS) || rc=1; \

@@ -7,6 +7,7 @@ import json
 from wire import Stream, Wrong
 
 CRASHED, NOT_LOADED, CANCELLED, TIMEOUT = -32009, -32005, -32800, -32008
+GONE = -32602  # a worker that was replaced meanwhile
 OPENINGS = ["The old house stood", "It was a cold evening in November when", "She opened the letter and",
             "“You are late,” said the captain,", "In the spring of that year", "Nobody in the village",
             "There was once a", "The carriage", "My dear Sir,", "He had never"]
@@ -95,7 +96,7 @@ class Clients:
         self.is_stopping = False
         self.waiting = []  # (generator, what it waits for)
         flows = [(self.whole_stream, 40), (self.call, 30), (self.lossy_stream, 5), (self.cancelled_stream, 8),
-                 (self.hurried_stream, 4), (self.batch, 4), (self.load, 2), (self.session, 4), (self.nonsense, 3)]
+                 (self.hurried_stream, 4), (self.batch, 4), (self.load, 2), (self.roster, 0.3), (self.session, 4), (self.nonsense, 3)]
         self.flows, self.weights = zip(*flows)
         for i in range(n):
             client = self.client(i)
@@ -253,6 +254,21 @@ class Clients:
                 self.excuse(request.error, CRASHED, NOT_LOADED)
             elif isinstance(request, Stream) and request.event["event"] == "error":
                 self.excuse({**request.event, "message": request.event["error"]}, CRASHED)
+
+    def roster(self, _):
+        """A worker more; then it, or another, is drained for a while or sent away."""
+        ask = self.wire.send("runtime/add_worker")
+        yield ask
+        if ask.error:
+            self.excuse(ask.error, CRASHED, GONE)
+            return
+        worker = ask.answer["result"]["worker"]
+        methods = [("drain_worker", {}), ("drain_worker", {"undo": True})] if self.rng.random() < 0.5 else []
+        for method, more in methods + [("remove_worker", {"force": self.rng.random() < 0.5})]:
+            ask = self.wire.send(f"runtime/{method}", worker=worker, **more)
+            yield ask
+            if ask.error:
+                self.excuse(ask.error, CRASHED, GONE)
 
     def session(self, _):
         method = self.rng.choice(["ping", "runtime/info", "runtime/state", "runtime/telemetry", "list_models"])

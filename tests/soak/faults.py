@@ -1,4 +1,4 @@
-"""One fault a second, from a seed: kill -9, kill -STOP, a stall, garbage in a worker's pipe."""
+"""One fault a second, from a seed: kill -9, kill -STOP, a stall, garbage in a worker's pipe; now and then a SIGHUP."""
 import os
 import signal
 import time
@@ -23,8 +23,8 @@ class Faults:
         """pipes: a file in which each worker's wrapper notes `pid pipe:[inode]` of its stdout."""
         self.controller, self.n_workers, self.rng, self.pipes = controller, n_workers, rng, pipes
         self.counts, self.stalled = {}, []  # (when to go on, pid)
-        self.harmless = [self.stall, self.stall, self.noise, self.noise]
-        self.kinds = [self.kill, self.kill, self.stop, self.torn] + self.harmless
+        self.harmless = [self.stall] * 4 + [self.noise] * 4
+        self.kinds = [self.kill] * 4 + [self.stop] * 2 + [self.torn] * 2 + [self.hang_up] + self.harmless
 
     def strike(self):
         """One fault on one worker, if one is there."""
@@ -52,6 +52,10 @@ class Faults:
 
     def kill(self, pid):
         os.kill(pid, signal.SIGKILL)
+
+    def hang_up(self, _):
+        """Every worker is to be replaced; nothing may be lost by that."""
+        os.kill(self.controller, signal.SIGHUP)
 
     def stop(self, pid):
         """For good: only the heartbeat can tell."""
