@@ -17,6 +17,7 @@ the same words in the environment's FAKE_WORKER:
   --flood=N          each answer comes behind N notifications of streams that nobody has
   --die-after=N      SIGKILL after N frames of its own   --die-on=WORD    abort on what holds the word
   --short            a batch's last result is left out   --fail=CODE:TYPE  each tokenize is answered so
+  --load-once=FILE   loads succeed until FILE is there, which the first makes
   --exit=N           exits at once with that code        --deaf           ignores the end of stdin
   --log=FILE         keeps what came, a JSON line each
 """
@@ -149,6 +150,10 @@ class Worker:
     def load_model(self, params):
         if "unloadable" in params["model_id"]:
             raise Failure(-32001, "Failed to load model", "model_load")
+        if os.path.exists(OPTIONS.get("load-once", NEVER[1:])):
+            raise Failure(-32001, "Failed to load model again", "model_load")
+        if "load-once" in OPTIONS:
+            open(OPTIONS["load-once"], "w").close()
         if "deadly" in params["model_id"]:
             print("fake: deadly model", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGSEGV)

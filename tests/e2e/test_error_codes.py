@@ -113,12 +113,10 @@ class Codes(unittest.TestCase):
             path = novel_with(os.path.join(folder, "spoiled"), lambda whole: {})
             self.expect(-32003, self.real.error("load_model", model_id="x", local_path=path))
 
-    def test_32004_and_32011_which_only_other_workers_have(self):
-        """Whatever type a worker answers reaches the host as it is."""
-        for code, kind in ((-32004, "guidance"), (-32011, "model_busy")):
-            host = self.fake("--", f"--fail={code}:{kind}")
-            self.expect(code, host.error("tokenize", model_id="m", text="x"))
-            host.close()
+    def test_32004_which_only_other_workers_have(self):
+        """Whatever a worker answers reaches the host as it is."""
+        host = self.fake("--", "--fail=-32004:guidance")
+        self.expect(-32004, host.error("tokenize", model_id="m", text="x"))
 
     def test_32005(self):
         self.expect(-32005, self.real.error("tokenize", model_id="absent", text="x"))
@@ -147,6 +145,13 @@ class Codes(unittest.TestCase):
         stream.wait_tokens()
         ids = host.requests([("shutdown", {}), ("tokenize", {"model_id": "m", "text": "x"})])
         self.expect(-32010, host.answer(ids[1]).body["error"])
+
+    def test_32011(self):
+        """A worker that is being drained already."""
+        host = self.fake("--", "--token-ms=10")
+        host.start(prompt="x", max_tokens=100).wait_tokens()
+        ids = host.requests([("runtime/drain_worker", {"worker": 0})] * 2)
+        self.expect(-32011, host.answer(ids[1]).body["error"])
 
     def test_32012(self):
         host = tandem("--", "--kv-bytes=1K")

@@ -7,7 +7,7 @@ import json
 from wire import Stream, Wrong
 
 CRASHED, NOT_LOADED, CANCELLED, TIMEOUT = -32009, -32005, -32800, -32008
-GONE = -32602  # a worker that was replaced meanwhile
+GONE, BUSY = -32602, -32011  # a worker that was replaced meanwhile, or is being so
 OPENINGS = ["The old house stood", "It was a cold evening in November when", "She opened the letter and",
             "“You are late,” said the captain,", "In the spring of that year", "Nobody in the village",
             "There was once a", "The carriage", "My dear Sir,", "He had never"]
@@ -260,7 +260,7 @@ class Clients:
         ask = self.wire.send("runtime/add_worker")
         yield ask
         if ask.error:
-            self.excuse(ask.error, CRASHED, GONE)
+            self.excuse(ask.error, CRASHED, GONE, BUSY)
             return
         worker = ask.answer["result"]["worker"]
         methods = [("drain_worker", {}), ("drain_worker", {"undo": True})] if self.rng.random() < 0.5 else []
@@ -268,7 +268,7 @@ class Clients:
             ask = self.wire.send(f"runtime/{method}", worker=worker, **more)
             yield ask
             if ask.error:
-                self.excuse(ask.error, CRASHED, GONE)
+                self.excuse(ask.error, CRASHED, GONE, BUSY)
 
     def session(self, _):
         method = self.rng.choice(["ping", "runtime/info", "runtime/state", "runtime/telemetry", "list_models"])
