@@ -15,6 +15,9 @@ void admit_call(struct controller *c, const struct method *m, struct json_span i
 void admit_model_call(struct controller *c, const struct method *m, struct json_span id,
 	struct json_span params, struct call_seat seat);
 
+/* Answer the calls that waited for that of an equal one. */
+void admit_joined(struct controller *c);
+
 /* A call that lost its worker, back into the queue, alone; the bounds do not hold for it. */
 void admit_again(struct controller *c, struct call *call);
 /* A generate of ours that continues s, queued before others. */

@@ -18,11 +18,12 @@
 
 struct routing {
 	struct json_span model_id, primary_id, draft_id, stream_id, timeout_ms, priority, client;
-	struct json_span stream, streaming, stream_options, meta, work_done;
+	struct json_span stream, streaming, stream_options, meta, work_done, key;
 	char model[LIMIT_MODEL_ID + 1];
 	char beside[LIMIT_MODEL_ID + 1]; /* "" = none */
 	char stream_name[CLIENT_BYTES];  /* "" = to be made up */
 	char client_name[CLIENT_BYTES];
+	char key_text[4 * LIMIT_IDEMPOTENCY + 1];
 	int64_t timeout;
 	enum queue_priority rank;
 	bool wants_stream;
@@ -47,6 +48,7 @@ static void find_members(struct json_span params, struct routing *r)
 		{ "stream_options", &r->stream_options },
 		{ "_meta", &r->meta },
 		{ "workDoneToken", &r->work_done },
+		{ "idempotency_key", &r->key },
 	};
 	struct json_cursor c = json_iterate(params);
 	struct json_span key, value;
@@ -89,6 +91,7 @@ static bool read_routing(const struct method *m, struct json_span params, struct
 	ok = ok && read_text(r->draft_id, r->beside, sizeof r->beside);
 	ok = ok && read_text(r->stream_id, r->stream_name, sizeof r->stream_name);
 	ok = ok && read_text(r->client, r->client_name, sizeof r->client_name);
+	ok = ok && read_text(r->key, r->key_text, sizeof r->key_text);
 	ok = ok && read_priority(r->priority, &r->rank);
 	if (r->timeout_ms.at)
 		ok = ok && json_get_int(r->timeout_ms, &r->timeout) && r->timeout >= 0;
@@ -106,7 +109,14 @@ struct admission {
 	struct call_seat seat;
 	struct routing r;
 	bool is_again;     /* it was admitted before */
+	struct buf bare;   /* params without idempotency_key, if it came with one */
 	struct buf edited; /* params with a stream_id of ours, if it came without */
+};
+
+/* Of a call with an idempotency_key. */
+struct key {
+	char *name; /* NULL = it has none */
+	struct once_digest asked;
 };
 
 static void on_overdue(evutil_socket_t fd, short what, void *arg)
@@ -167,7 +177,7 @@ static int name_stream(struct admission *a, struct stream **out, struct fault *f
 	return 0;
 }
 
-static int check_admission(struct admission *a, struct stream **stream, struct fault *f)
+static int check_routing(struct admission *a, struct fault *f)
 {
 	const struct method *m = a->method;
 	if (m->refused)
@@ -177,10 +187,15 @@ static int check_admission(struct admission *a, struct stream **stream, struct f
 			fault_set(f, ERR_INVALID_PARAMS, "%s needs a model_id", m->name);
 		return f->err;
 	}
+	return 0;
+}
+
+static int check_model(struct admission *a, struct stream **stream, struct fault *f)
+{
 	const struct model *model = models_find(&a->c->models, a->r.model);
 	if (!model || (!model_is_expected(model) && !model->is_failed))
 		return refuse_unloaded(a, f);
-	return m->cls == METHOD_STREAM ? name_stream(a, stream, f) : 0;
+	return a->method->cls == METHOD_STREAM ? name_stream(a, stream, f) : 0;
 }
 
 static void overload(struct controller *c, struct call *call, uint64_t now)
@@ -250,24 +265,31 @@ static void give_window(struct controller *c, struct stream *s, struct json_span
 	s->window = s->is_acked ? (size_t)asked : c->opt->ack_window;
 }
 
-static void admit_checked(struct admission *a, struct stream *stream)
+static struct call *make_call(struct admission *a)
+{
+	struct call *call = registry_admit(a->c->registry,
+		&(struct call_seed) { a->method, a->id, a->params, a->seat, clock_us() });
+	call->controller = a->c;
+	call->deadline_us = a->r.timeout ? call->arrived_us + (uint64_t)a->r.timeout * 1000 : 0;
+	arm_deadline(a->c, call);
+	return call;
+}
+
+static void admit_checked(struct admission *a, struct stream *stream, const struct key *key)
 {
 	struct controller *c = a->c;
-	struct call *call = registry_admit(c->registry,
-		&(struct call_seed) { a->method, a->id, a->params, a->seat, clock_us() });
-	call->controller = c;
+	struct call *call = make_call(a);
 	call->wants_stream = a->r.wants_stream;
 	call->stream = stream;
 	if (stream) {
 		stream->arrived_us = call->arrived_us;
 		stream->tells_progress = a->r.wants_stream;
 		give_window(c, stream, a->r.stream_options);
-		stream->deadline_us =
-			a->r.timeout ? call->arrived_us + (uint64_t)a->r.timeout * 1000 : 0;
+		stream->deadline_us = call->deadline_us;
 		stream_own(&c->streams, stream, call, call->id);
 	}
-	call->deadline_us = a->r.timeout ? call->arrived_us + (uint64_t)a->r.timeout * 1000 : 0;
-	arm_deadline(c, call);
+	if (key->name)
+		once_begin(&c->once, key->name, key->asked, call);
 	const struct model *model = models_find(&c->models, a->r.model);
 	if (model->is_failed && !model_is_expected(model))
 		fail_lost_model(c, call);
@@ -275,24 +297,94 @@ static void admit_checked(struct admission *a, struct stream *stream)
 		enqueue(a, call);
 }
 
+/* -- repeated calls, once.h ------------------------------------------------------------- */
+
+/* A handshake of a stream that is there already says so, and whether it will say more. */
+static void answer_joined(struct controller *c, struct call *call, const struct once_entry *e)
+{
+	struct json_span body = { e->answer.data, e->answer.n_bytes };
+	struct buf joined = BUF_INIT, told = BUF_INIT;
+	bool is_stream = e->stream_id && e->kind == ANSWER_RESULT;
+	if (is_stream) {
+		bool is_over = !stream_find(&c->streams, e->stream_id);
+		splice_set(&joined, body, "joined", (struct json_span) { "true", 4 });
+		splice_set(&told, (struct json_span) { joined.data, joined.n_bytes }, "ended",
+			is_over ? (struct json_span) { "true", 4 }
+				: (struct json_span) { "false", 5 });
+		body = (struct json_span) { told.data, told.n_bytes };
+	}
+	c->metrics.counts[METRICS_JOINED]++;
+	registry_finish(c->registry, call, e->kind, body);
+	buf_release(&joined);
+	buf_release(&told);
+}
+
+void admit_joined(struct controller *c)
+{
+	struct once_entry *e;
+	struct call *call;
+	while ((call = once_next(&c->once, &e)) != NULL)
+		answer_joined(c, call, e);
+	once_settle(&c->once, clock_us());
+}
+
+/* Takes the key out of the params: it is ours, and workers do not know it. */
+static void read_key(struct admission *a, struct key *key)
+{
+	static const char *const names[] = { "idempotency_key", NULL };
+	if (!a->r.key.at)
+		return;
+	key->asked = once_digest(a->params);
+	key->name = xasprintf("%s\n%s\n%s", a->method->name, a->r.client_name, a->r.key_text);
+	splice_without(&a->bare, a->params, names);
+	buf_addc(&a->bare, '}');
+	a->params = (struct json_span) { a->bare.data, a->bare.n_bytes };
+}
+
+/* True: the call joined an equal one. False: it is new, or *f says why it cannot be. */
+static bool join(struct admission *a, const struct key *key, struct fault *f)
+{
+	struct once_entry *e = key->name ? once_find(&a->c->once, key->name, clock_us()) : NULL;
+	if (!e)
+		return false;
+	if (!once_is_same(e, key->asked)) {
+		fault_set(f, ERR_INVALID_PARAMS, "idempotency_key was used with other params of %s",
+			a->method->name);
+		fault_add_str(f, "path", "idempotency_key");
+		return false;
+	}
+	struct call *call = make_call(a);
+	if (e->first)
+		once_join(e, call);
+	else
+		answer_joined(a->c, call, e);
+	return true;
+}
+
 void admit_model_call(struct controller *c, const struct method *m, struct json_span id,
 	struct json_span params, struct call_seat seat)
 {
 	struct admission *a = xcalloc(1, sizeof *a);
 	struct stream *stream = NULL;
+	struct key key = { .name = NULL };
 	struct fault f = { 0 };
 	a->c = c;
 	a->method = m;
 	a->id = id;
 	a->params = params;
 	a->seat = seat;
-	if (check_admission(a, &stream, &f) == 0) {
-		admit_checked(a, stream);
-	} else {
+	if (check_routing(a, &f) == 0)
+		read_key(a, &key);
+	bool has_joined = !f.err && join(a, &key, &f);
+	if (!f.err && !has_joined && check_model(a, &stream, &f) == 0)
+		admit_checked(a, stream, &key);
+	if (f.err) {
 		metrics_answered(&c->metrics, m->name, err_info(f.err)->code);
 		registry_refuse(c->registry, id, seat, &f);
 	}
 	buf_release(&a->edited);
+	buf_release(&a->bare);
+	free(key.name);
 	free(a);
 }
 

@@ -25,6 +25,7 @@ bool cancel_withdraw(struct controller *c, struct call *call)
 	switch (call->owner) {
 	case CALL_QUEUED: queue_remove(&c->queue, &call->waiting); break;
 	case CALL_IN_FLIGHT: dispatch_detach(c, call); break;
+	case CALL_JOINED: once_leave(call); break;
 	case CALL_ADMITTED:
 	case CALL_HELD:
 	case CALL_ANSWERED: return false;

@@ -75,6 +75,15 @@ static void note_answer(struct controller *c, const struct call *call)
 		histogram_add(&c->metrics.times[METRICS_LOAD], took);
 }
 
+static void on_consumed(void *arg, struct call *call, enum answer a, struct json_span body)
+{
+	struct controller *c = arg;
+	once_leave(call);
+	once_answered(call, a, body, clock_us());
+	if (c->once.n_due)
+		dispatch_soon(c);
+}
+
 static void on_answered(void *arg, struct call *call)
 {
 	struct controller *c = arg;
@@ -154,7 +163,7 @@ static void open_host(struct controller *c, int in_fd, int out_fd)
 struct controller *controller_new(
 	struct event_base *base, const struct options *opt, int in_fd, int out_fd)
 {
-	static const struct registry_events events = { write_to_host, on_answered };
+	static const struct registry_events events = { write_to_host, on_consumed, on_answered };
 	struct controller *c = xcalloc(1, sizeof *c);
 	c->opt = opt;
 	c->base = base;
@@ -169,6 +178,7 @@ struct controller *controller_new(
 	c->streams.arg = c;
 	retry_init(&c->retry, opt->retry_budget, c->started_us);
 	c->affinity = xcalloc(1, sizeof *c->affinity);
+	once_init(&c->once);
 	queue_init(&c->queue, opt->queue_calls, opt->queue_bytes);
 	c->dispatch = event_new(base, -1, 0, on_dispatch, c);
 	c->phase_timer = evtimer_new(base, on_phase_timer, c);
@@ -202,6 +212,7 @@ void controller_free(struct controller *c)
 	drop_everything(c);
 	fleet_free(c);
 	queue_release(&c->queue);
+	once_release(&c->once);
 	models_free(&c->models);
 	metrics_release(&c->metrics);
 	registry_free(c->registry);

@@ -10,6 +10,7 @@
 #include "controller/host.h"
 #include "controller/metrics.h"
 #include "controller/models.h"
+#include "controller/once.h"
 #include "controller/options.h"
 #include "controller/queue.h"
 #include "controller/registry.h"
@@ -37,6 +38,7 @@ struct controller {
 	struct models models;
 	struct metrics metrics;
 	struct retry_budget retry;
+	struct once once;
 	struct affinity *affinity; /* which worker knows which prompts */
 	struct event *dispatch;    /* runs dispatch_run() at the end of this turn */
 

@@ -1,5 +1,6 @@
 /* dispatch.c - frames to workers and their answers. Stop 8; next: peer.c */
 #include "controller/dispatch.h"
+#include "controller/admit.h"
 #include "controller/clock.h"
 #include "controller/deal.h"
 #include "controller/flow.h"
@@ -283,4 +284,5 @@ void dispatch_run(struct controller *c)
 			dispatch_bucket(c, b);
 	models_advance(c);
 	roster_step(c);
+	admit_joined(c);
 }

@@ -94,6 +94,7 @@ static const char *const COUNTS[METRICS_N_COUNTS] = {
 	[METRICS_REPLAYS] = "replays",
 	[METRICS_RETRIES_SPENT] = "retries_spent",
 	[METRICS_POISONED] = "poisoned",
+	[METRICS_JOINED] = "joined",
 	[METRICS_LOST] = "lost",
 	[METRICS_TOKENS_IN] = "tokens_in",
 	[METRICS_TOKENS_OUT] = "tokens_out",

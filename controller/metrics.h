@@ -54,6 +54,7 @@ enum metrics_count {
 	METRICS_REPLAYS,       /* of those, open streams */
 	METRICS_RETRIES_SPENT, /* not, for the budget was spent */
 	METRICS_POISONED,      /* not, for two workers died with it */
+	METRICS_JOINED,        /* calls answered with an equal one's answer */
 	METRICS_LOST,          /* not, for it could not be or was not wanted */
 	METRICS_TOKENS_IN,
 	METRICS_TOKENS_OUT,

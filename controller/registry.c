@@ -134,6 +134,7 @@ void registry_finish(struct registry *r, struct call *c, enum answer a, struct j
 		return;
 	}
 	consume(r, c);
+	r->events.consumed(r->arg, c, a, body);
 	c->code = code_of(a, body);
 	log_trace("registry", "#%llu answered, code %d", (unsigned long long)c->number, c->code);
 	if (c->seat.group) {

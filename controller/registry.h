@@ -17,6 +17,7 @@
 struct controller;
 struct flight; /* dispatch.c */
 struct group;
+struct once_entry;
 struct registry;
 struct stream;
 
@@ -24,6 +25,7 @@ enum call_owner {
 	CALL_ADMITTED,  /* being looked at */
 	CALL_QUEUED,    /* queue.h */
 	CALL_IN_FLIGHT, /* at a worker, in call->flight */
+	CALL_JOINED,    /* waits for the answer of an equal one, once.h */
 	CALL_HELD,      /* local.c, models.c or a group of its own: waits for other answers */
 	CALL_ANSWERED,  /* consumed; its bytes wait for the rest of its group */
 };
@@ -49,6 +51,7 @@ struct call {
 	struct stream *stream;         /* generate: its stream_id, reserved */
 	bool is_continuation;          /* ours, of a stream that lost its worker: replay.h */
 	unsigned deaths;               /* of workers that had it */
+	struct once_entry *once;       /* its idempotency_key's, or NULL */
 
 	uint64_t number; /* ours, for TRACE */
 	uint64_t arrived_us;
@@ -65,6 +68,7 @@ struct call {
 
 	struct call *next; /* in a kept list */
 	TAILQ_ENTRY(call) live;
+	TAILQ_ENTRY(call) joined;  /* CALL_JOINED: in once->waiters */
 	TAILQ_ENTRY(call) pending; /* in controller->pending */
 	UT_hash_handle hh;         /* by id */
 };
@@ -75,6 +79,8 @@ enum answer { ANSWER_RESULT, ANSWER_ERROR };
 struct registry_events {
 	/* One whole message for the host. */
 	void (*write)(void *arg, const char *text, size_t n);
+	/* c's answer is known; its bytes may have to wait for the rest of its group. */
+	void (*consumed)(void *arg, struct call *c, enum answer a, struct json_span body);
 	/* The bytes of c's answer were given to write(); c is freed on return. */
 	void (*answered)(void *arg, struct call *c);
 };

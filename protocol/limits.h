@@ -17,6 +17,7 @@
 #define LIMIT_DRAFT        64       /* draft_tokens of one check_draft */
 #define LIMIT_BATCH        1024     /* items of one batch_* call or one JSON-RPC batch */
 #define LIMIT_STREAM_ID    256      /* characters */
+#define LIMIT_IDEMPOTENCY  256      /* characters of a key */
 #define LIMIT_CACHE_SCOPE  256      /* characters */
 #define LIMIT_TIMEOUT_MS   86400000 /* a day */
 #define LIMIT_CONTEXT      1000000  /* context_length of load_model, as the reference */

@@ -60,6 +60,13 @@ void method_each_word(const char *words, method_word_fn *fn, void *arg); /* NULL
 		.name = "reasoning_effort", .type = PARAM_STRING, .nullable = true,              \
 		.doc = "The template variable of that name."                                     \
 	}
+#define PARAM_ROW_IDEMPOTENCY                                                                      \
+	{                                                                                          \
+		.name = "idempotency_key", .type = PARAM_STRING, .nullable = true, .min = 1,       \
+		.max = LIMIT_IDEMPOTENCY,                                                          \
+		.doc = "A repeated call with the same key gets the first one's answer instead of " \
+		       "being done again; see Repeated calls. Of tandem, not of a worker alone."   \
+	}
 #define PARAM_ROWS_SCHEDULING                                                           \
 	{ .name = "timeout_ms",                                                         \
 		.type = PARAM_INT,                                                      \

@@ -27,6 +27,7 @@ static const struct param TOKENIZE[] = {
 		.preset = "false",
 		.doc = "Only `count`." },
 	PARAM_ROWS_SCHEDULING,
+	PARAM_ROW_IDEMPOTENCY,
 };
 
 static const struct param DETOKENIZE[] = {
@@ -38,6 +39,7 @@ static const struct param DETOKENIZE[] = {
 		.preset = "false",
 		.doc = "Leave control tokens out of the text." },
 	PARAM_ROWS_SCHEDULING,
+	PARAM_ROW_IDEMPOTENCY,
 };
 
 static const struct param TEMPLATE[] = {
@@ -76,6 +78,7 @@ static const struct param EMBED[] = {
 		       "Normalize "
 		       "module; true for models without a modules.json." },
 	PARAM_ROWS_SCHEDULING,
+	PARAM_ROW_IDEMPOTENCY,
 };
 
 static const struct param BATCH[] = {

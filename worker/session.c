@@ -58,6 +58,12 @@ static int admit(const struct request *rq, struct fault *f)
 		fault_add_int(f, "retry_after_ms", 1000);
 		return ERR_OVERLOADED;
 	}
+	if (json_object_object_get_ex(rq->params, "idempotency_key", NULL)) {
+		fault_set(f, ERR_INVALID_PARAMS,
+			"idempotency_key: a worker keeps no answers, the controller does");
+		fault_add_str(f, "path", "idempotency_key");
+		return ERR_INVALID_PARAMS;
+	}
 	if (outbox_unsent(&w->out) > OUTBOX_REFUSE) {
 		fault_set(f, ERR_OVERLOADED, "%zu bytes of answers wait for the host to read them",
 			outbox_unsent(&w->out));

@@ -17,6 +17,11 @@ static void on_write(void *arg, const char *text, size_t n)
 	buf_addc(&written, '\n');
 }
 
+static void on_consumed(void *arg, struct call *c, enum answer a, struct json_span body)
+{
+	(void)arg, (void)c, (void)a, (void)body;
+}
+
 static void on_answered(void *arg, struct call *c)
 {
 	(void)arg, (void)c;
@@ -25,7 +30,7 @@ static void on_answered(void *arg, struct call *c)
 
 static void start(void)
 {
-	static const struct registry_events events = { on_write, on_answered };
+	static const struct registry_events events = { on_write, on_consumed, on_answered };
 	r = registry_new(&events, NULL);
 }
 
