@@ -34,6 +34,8 @@ const char options_help[] =
 	"  --roots-only          workers load no model from elsewhere, whatever local_path says\n"
 	"  --threads=N           threads of each worker (processors / workers)\n"
 	"  --kv-bytes=BYTES      memory of one model's KV cache in each worker; K, M, G (1G)\n"
+	"  --model-bytes=BYTES   memory of all models' weights in each worker: the ones unused\n"
+	"                        longest leave until a call names them (no bound)\n"
 	"  --cache-bytes=BYTES   disk for packed weights; K, M, G (32G; --no-cache: none)\n"
 	"  --framing=MODE        auto, ndjson or lsp; auto decides by the first byte (auto)\n"
 	"  --drain-ms=N          at the end, time for what is running to finish (1500)\n"
@@ -69,6 +71,7 @@ enum {
 	OPT_ROOTS_ONLY,
 	OPT_THREADS,
 	OPT_KV_BYTES,
+	OPT_MODEL_BYTES,
 	OPT_CACHE_BYTES,
 	OPT_NO_CACHE,
 	OPT_FRAMING,
@@ -98,6 +101,7 @@ static const struct option LONG[] = {
 	{ "roots-only", no_argument, NULL, OPT_ROOTS_ONLY },
 	{ "threads", required_argument, NULL, OPT_THREADS },
 	{ "kv-bytes", required_argument, NULL, OPT_KV_BYTES },
+	{ "model-bytes", required_argument, NULL, OPT_MODEL_BYTES },
 	{ "cache-bytes", required_argument, NULL, OPT_CACHE_BYTES },
 	{ "no-cache", no_argument, NULL, OPT_NO_CACHE },
 	{ "framing", required_argument, NULL, OPT_FRAMING },
@@ -269,6 +273,7 @@ static bool take(struct options *o, int opt, const char *value)
 	case OPT_ROOTS_ONLY: options_pass_on(o, "--roots-only"); return true;
 	case OPT_SANDBOX: return take_sandbox(o, value);
 	case OPT_KV_BYTES: return pass_on_size(o, "kv-bytes", value);
+	case OPT_MODEL_BYTES: return pass_on_size(o, "model-bytes", value);
 	case OPT_CACHE_BYTES: return pass_on_size(o, "cache-bytes", value);
 	case OPT_NO_CACHE: options_pass_on(o, "--no-cache"); return true;
 	case OPT_FRAMING: return frame_parse_name(value, &o->framing);

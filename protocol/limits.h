@@ -21,6 +21,7 @@
 #define LIMIT_CACHE_SCOPE  256      /* characters */
 #define LIMIT_TIMEOUT_MS   86400000 /* a day */
 #define LIMIT_CONTEXT      1000000  /* context_length of load_model, as the reference */
+#define LIMIT_KEEP_ALIVE_S 31536000 /* a year */
 #define LIMIT_WORKERS      64       /* replicas of one model */
 #define LIMIT_QUEUE_CALLS  16384    /* requests waiting in the controller */
 #define LIMIT_QUEUE_BYTES  (256u << 20)

@@ -52,6 +52,20 @@ static const struct param LOAD[] = {
 		.nullable = true,
 		.preset = "false",
 		.doc = "Marks a draft model; it loads like any other." },
+	{ .name = "keep_alive",
+		.type = PARAM_INT,
+		.nullable = true,
+		.min = -1,
+		.max = LIMIT_KEEP_ALIVE_S,
+		.doc = "Seconds it stays in memory unused, 0 = until its first calls have ended; "
+		       "the next call that names it brings it back. -1 = always, whatever "
+		       "--model-bytes says. Default: until others need its room." },
+	{ .name = "warmup",
+		.type = PARAM_BOOL,
+		.nullable = true,
+		.preset = "false",
+		.doc = "Compute a token before answering, so that the first request finds all in "
+		       "memory." },
 	{ .name = "progress",
 		.type = PARAM_BOOL,
 		.nullable = true,
@@ -76,14 +90,6 @@ static const struct param LOAD[] = {
 		.refused =
 			"quantization at load is not available; load a file that is quantized or "
 			"leave it \"none\"" },
-	{ .name = "keep_alive",
-		.type = PARAM_INT,
-		.choices = "-1",
-		.refused = "keep_alive is not available; a model stays loaded until unload_model, "
-			   "which is -1" },
-	{ .name = "warmup",
-		.type = PARAM_BOOL,
-		.refused = "warmup is not available; the first request warms the model" },
 	{ .name = "revision",
 		.type = PARAM_STRING,
 		.choices = "\"main\"",
@@ -141,7 +147,8 @@ const struct method METHODS_MODELS[] = {
 		       "find by that id: folders with config.json and safetensors by their path "
 		       "below the root, .gguf files likewise, with or without the ending (of split "
 		       "ones the first part), and what a Hugging Face cache holds, by org/name. "
-		       "state is ready, loading or available; truncated: the roots hold more than "
+		       "state is ready, asleep (out of memory until a call names it), loading or "
+		       "available; truncated: the roots hold more than "
 		       "was looked at.",
 		.result = "models[model_id:string state:string path:string? format:string? "
 			  "size_bytes:integer? architecture:string?] truncated:boolean?",

@@ -190,12 +190,20 @@ static void state_loading(void *arg, const char *model_id, double fraction)
 	write_state(arg, model_id, "loading");
 }
 
+static void state_asleep(struct buf *out, const struct worker *w)
+{
+	for (const struct loaded *l = w->models->loaded; l; l = l->next)
+		if (l->is_asleep && !load_is_running(w->models, l->spec.model_id))
+			write_state(out, l->spec.model_id, "asleep");
+}
+
 void handle_runtime_state(struct request *rq)
 {
 	struct worker *w = rq->w;
 	struct buf out = BUF_INIT;
 	buf_adds(&out, "{\"loaded_models\":[");
 	catalog_each(w->catalog, state_loaded, &out);
+	state_asleep(&out, w);
 	load_each(w->models, state_loading, &out);
 	buf_addc(&out, ']');
 	jout_key_int(&out, "active_streams", (int64_t)HASH_CNT(by_stream, w->calls.streams));

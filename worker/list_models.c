@@ -80,6 +80,18 @@ static void list_loading(void *arg, const char *model_id, double fraction)
 	buf_addc(&l->out, '}');
 }
 
+static void list_asleep(struct list_call *l)
+{
+	for (const struct loaded *r = l->w->models->loaded; r; r = r->next) {
+		if (!r->is_asleep)
+			continue;
+		begin_plain(&l->out, r->spec.model_id, "asleep");
+		jout_key_cstr(&l->out, "path", r->spec.path);
+		jout_key_int(&l->out, "memory_usage", (int64_t)r->n_bytes);
+		buf_addc(&l->out, '}');
+	}
+}
+
 static void list_found(struct list_call *l, const struct found_model *m)
 {
 	if (models_find(l->w->models, m->model_id))
@@ -98,6 +110,7 @@ static void answer(struct list_call *l)
 	struct worker *w = l->w;
 	buf_adds(&l->out, "{\"models\":[");
 	catalog_each(w->catalog, list_loaded, l);
+	list_asleep(l);
 	load_each(w->models, list_loading, l);
 	for (size_t i = 0; i < l->n_found; i++)
 		list_found(l, &l->found[i]);

@@ -2,55 +2,21 @@
 #include "worker/load.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
+#include "worker/loading.h"
 #include "worker/params.h"
-#include "worker/park.h"
-#include "worker/progress.h"
-#include "worker/roots.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
-#define STAGE_MAX               64
 #define SECONDS_BETWEEN_REPORTS 0.1 /* from the loader thread */
 #define SECONDS_BETWEEN_LINES   1.0 /* on stderr */
 
-/* One load_model request; several may share a load. */
-struct load_waiter {
-	struct call call; /* first: a call * is a load_waiter * */
-	struct load *load;
-	struct reply *reply;
-	struct progress progress;
-	struct load_waiter *prev, *next;
-};
-
-struct load {
-	struct worker *w;
-	struct chore chore;
-	struct letter letter;
-	char *model_id, *path, *dtype, *asked;
-	struct model_options options;
-	double began, line_at;
-	bool is_draft;
-	struct load_waiter *waiters;
-	struct parked *parked;
-	struct load *prev, *next;
-
-	pthread_mutex_t lock; /* what both threads touch: */
-	bool cancelled, posted, ended;
-	double fraction, reported_at;
-	char stage[STAGE_MAX];
-	struct model *model; /* the outcome, once ended */
-	struct fault fault;
-};
-
-static void load_free(struct load *l)
+void load_free(struct load *l)
 {
 	pthread_mutex_destroy(&l->lock);
-	free(l->model_id);
-	free(l->path);
-	free(l->dtype);
-	free(l->asked);
+	load_spec_release(&l->spec);
+	buf_release(&l->result);
 	free(l);
 }
 
@@ -84,10 +50,13 @@ static void run_load(struct chore *c)
 	struct load *l = HOLDER(c, struct load, chore);
 	struct model *model = NULL;
 	struct fault f = { 0 };
+	struct model_options options = l->spec.options;
+	options.progress = on_progress;
+	options.progress_arg = l;
 	if (on_progress(l, 0, "opening"))
-		model_open(&l->options, &model, &f);
+		model_open(&options, &model, &f);
 	else
-		fault_set(&f, ERR_CANCELLED, "loading of %s was cancelled", l->model_id);
+		fault_set(&f, ERR_CANCELLED, "loading of %s was cancelled", l->spec.model_id);
 	pthread_mutex_lock(&l->lock);
 	l->model = f.err ? NULL : model;
 	l->fault = f;
@@ -113,8 +82,8 @@ static void waiter_cancel(struct call *c, enum cancel_how how)
 	struct load *l = lw->load;
 	struct fault f;
 	fault_set(&f, l->w->phase == PHASE_SERVING ? ERR_CANCELLED : ERR_SHUTTING_DOWN,
-		"loading of %s was cancelled", l->model_id);
-	fault_add_str(&f, "model_id", l->model_id);
+		"loading of %s was cancelled", l->spec.model_id);
+	fault_add_str(&f, "model_id", l->spec.model_id);
 	if (how == CANCEL_SILENT) {
 		reply_drop(lw->reply);
 	} else {
@@ -122,39 +91,28 @@ static void waiter_cancel(struct call *c, enum cancel_how how)
 		reply_fault(lw->reply, &f);
 	}
 	waiter_over(lw);
-	if (l->waiters)
+	if (l->waiters || l->is_wake)
 		return;
-	/* Nobody wants it any more; the loader thread notices at its next report. */
+	/* Nobody wants it any more; the loader thread notices at its next report, and
+	 * load_start_waiting, where it waits for room. */
 	pthread_mutex_lock(&l->lock);
 	l->cancelled = true;
 	pthread_mutex_unlock(&l->lock);
 }
 
-double load_tick(struct worker *w, double now)
-{
-	double soonest = -1;
-	struct load *l;
-	DL_FOREACH (w->models->loads, l) {
-		const double due = park_tick(&l->parked, now);
-		if (due >= 0 && (soonest < 0 || due < soonest))
-			soonest = due;
-	}
-	return soonest;
-}
-
-static void tell_progress(struct load *l, double fraction, const char *stage)
+void load_tell(struct load *l, double fraction, const char *stage)
 {
 	const double now = clock_now();
 	struct load_waiter *lw;
 	DL_FOREACH (l->waiters, lw)
 		progress_report(&lw->progress, &l->w->out, fraction, stage, now);
 	if (now - l->line_at >= SECONDS_BETWEEN_LINES) {
-		log_info("loading %s: %d %% (%s)", l->model_id, (int)(fraction * 100), stage);
+		log_info("loading %s: %d %% (%s)", l->spec.model_id, (int)(fraction * 100), stage);
 		l->line_at = now;
 	}
 }
 
-static void answer_waiters(struct load *l, const struct buf *result)
+void load_answer(struct load *l, const struct buf *result)
 {
 	while (l->waiters) {
 		struct load_waiter *lw = l->waiters;
@@ -167,42 +125,79 @@ static void answer_waiters(struct load *l, const struct buf *result)
 	}
 }
 
+static struct loaded *remember(struct load *l)
+{
+	struct worker *w = l->w;
+	const struct model_info *info = model_info(l->model);
+	const struct loaded record = { .spec = l->spec,
+		.load_ms = (clock_now() - l->began) * 1e3,
+		.n_bytes = info->weight_bytes,
+		.last_used = clock_now() };
+	histogram_add(&w->telemetry.load, record.load_ms / 1e3);
+	w->telemetry.loaded_bytes += info->weight_bytes;
+	log_info("loaded %s: %s, %.1f M parameters, in %.0f ms", l->spec.model_id,
+		info->architecture, (double)info->parameter_count / 1e6, record.load_ms);
+	return models_remember(w->models, &record);
+}
+
+/* The model is there for calls from now on; its waiters are answered now or once it is warm. */
 static void publish(struct load *l)
 {
 	struct worker *w = l->w;
-	struct buf result = BUF_INIT;
-	const struct loaded record = { .model_id = l->model_id,
-		.asked = l->asked,
-		.load_ms = (clock_now() - l->began) * 1e3,
-		.is_draft = l->is_draft };
-	const struct model_info *info = model_info(l->model);
-	histogram_add(&w->telemetry.load, record.load_ms / 1e3);
-	w->telemetry.loaded_bytes += info->weight_bytes;
-	log_info("loaded %s: %s, %.1f M parameters, in %.0f ms", l->model_id, info->architecture,
-		(double)info->parameter_count / 1e6, record.load_ms);
-	models_remember(w->models, &record);
-	buf_addc(&result, '{');
-	models_write(&result, l->model_id, l->model, &record);
-	buf_addc(&result, '}');
-	catalog_put(w->catalog, l->model_id, l->model);
-	answer_waiters(l, &result);
-	buf_release(&result);
-}
-
-static void load_end(struct load *l)
-{
-	DL_DELETE(l->w->models->loads, l);
-	if (l->model && l->waiters) {
-		publish(l);
-	} else {
-		if (l->model)
-			model_close(l->model);
-		log_info("%s", l->fault.text);
-		fault_add_str(&l->fault, "model_id", l->model_id);
-		answer_waiters(l, NULL);
+	const struct loaded *record = remember(l);
+	buf_addc(&l->result, '{');
+	models_write(&l->result, l->spec.model_id, l->model, record);
+	buf_addc(&l->result, '}');
+	catalog_put(w->catalog, l->spec.model_id, l->model);
+	load_trim(w);
+	if (l->spec.warmup && l->waiters) {
+		load_warm_up(l, catalog_get(w->catalog, l->spec.model_id, NULL));
+		park_resume(&l->parked);
+		return;
 	}
+	load_answer(l, &l->result);
 	park_resume(&l->parked);
 	load_free(l);
+}
+
+static void fail(struct load *l)
+{
+	log_info("%s", l->fault.text);
+	fault_add_str(&l->fault, "model_id", l->spec.model_id);
+	load_answer(l, NULL);
+	/* A call that would wake it once more would fail once more, and so on. */
+	if (l->is_wake)
+		park_refuse(&l->parked, &l->fault);
+	else
+		park_resume(&l->parked);
+	load_free(l);
+}
+
+/* Larger than all there may be: only now that it is open is that certain. */
+static bool is_too_large(struct load *l)
+{
+	const size_t budget = l->w->options.model_bytes;
+	const size_t n_bytes = l->model ? model_info(l->model)->weight_bytes : 0;
+	if (budget == 0 || n_bytes <= budget)
+		return false;
+	fault_set(&l->fault, ERR_NOMEM, "%s has %zu bytes of weights, --model-bytes allows %zu",
+		l->spec.model_id, n_bytes, budget);
+	fault_add_int(&l->fault, "bytes_needed", (int64_t)n_bytes);
+	fault_add_int(&l->fault, "model_bytes", (int64_t)budget);
+	return true;
+}
+
+void load_end(struct load *l)
+{
+	const bool is_wanted = l->waiters || l->is_wake;
+	DL_DELETE(l->w->models->loads, l);
+	if (l->model && is_wanted && !is_too_large(l)) {
+		publish(l);
+		return;
+	}
+	if (l->model)
+		model_close(l->model);
+	fail(l);
 }
 
 static void open_letter(struct letter *letter)
@@ -218,7 +213,7 @@ static void open_letter(struct letter *letter)
 	if (ended)
 		load_end(l);
 	else
-		tell_progress(l, fraction, stage);
+		load_tell(l, fraction, stage);
 }
 
 static void add_waiter(struct load *l, struct request *rq)
@@ -236,59 +231,12 @@ static void add_waiter(struct load *l, struct request *rq)
 	json_object_put(rq->params);
 }
 
-static enum kv_dtype parse_kv_dtype(const char *name)
+struct load *load_new(struct worker *w, const struct load_spec *spec)
 {
-	return !name || strcmp(name, "f32") == 0 ? KV_F32
-	       : strcmp(name, "f16") == 0        ? KV_F16
-						 : KV_BF16;
-}
-
-static enum activations parse_activations(const char *name)
-{
-	return !name || strcmp(name, "auto") == 0 ? ACTIVATIONS_AUTO
-	       : strcmp(name, "float") == 0       ? ACTIVATIONS_FLOAT
-						  : ACTIVATIONS_INT8;
-}
-
-static void write_asked(const struct load *l, struct buf *out)
-{
-	buf_addf(out, "%s|%zu|%s|%d|%d", l->path, l->options.context_length,
-		l->dtype ? l->dtype : "", (int)l->options.kv_dtype, (int)l->options.activations);
-}
-
-static struct load *load_new(struct request *rq, struct fault *f)
-{
-	struct json_object *params = rq->params;
-	const char *model_id = params_str(params, "model_id");
-	const char *given = params_str(params, "local_path");
-	const char *dtype = params_str(params, "dtype");
-	if (params_int(params, "workers", 1) != 1) {
-		fault_set(f, ERR_INVALID_PARAMS,
-			"workers: a worker holds one replica; the controller makes more");
-		fault_add_str(f, "path", "workers");
-		return NULL;
-	}
-	char *path = given ? roots_admit(&rq->w->options, given, f)
-			   : roots_find(&rq->w->options, model_id, f);
-	if (!path)
-		return NULL;
 	struct load *l = xcalloc(1, sizeof *l);
-	struct buf asked = BUF_INIT;
-	l->w = rq->w;
-	l->path = path;
-	l->model_id = xstrdup(model_id);
-	l->dtype = dtype ? xstrdup(dtype) : NULL;
-	l->options = (struct model_options) { .path = l->path,
-		.context_length = (size_t)params_int(params, "context_length", 0),
-		.dtype = l->dtype,
-		.kv_dtype = parse_kv_dtype(params_str(params, "kv_cache_dtype")),
-		.activations = parse_activations(params_str(params, "activations")),
-		.cache = &rq->w->cache,
-		.progress = on_progress,
-		.progress_arg = l };
-	write_asked(l, &asked);
-	l->asked = buf_detach(&asked);
-	l->is_draft = params_bool(params, "draft", false);
+	l->w = w;
+	l->spec = *spec;
+	l->n_bytes = w->options.model_bytes ? load_spec_bytes(spec) : 0;
 	l->began = l->line_at = clock_now();
 	l->chore.run = run_load;
 	l->letter.open = open_letter;
@@ -296,29 +244,40 @@ static struct load *load_new(struct request *rq, struct fault *f)
 	return l;
 }
 
+void load_run(struct load *l)
+{
+	log_debug("loading %s from %s", l->spec.model_id, l->spec.path);
+	l->has_room = true;
+	workq_push(&l->w->loader, &l->chore);
+}
+
 static struct load *find_load(const struct models *m, const char *model_id, const char *asked)
 {
 	struct load *l;
 	DL_FOREACH (m->loads, l)
-		if (l->waiters && strcmp(l->model_id, model_id) == 0 &&
-			(!asked || strcmp(l->asked, asked) == 0))
+		if (!l->is_warming && (l->waiters || l->is_wake) &&
+			strcmp(l->spec.model_id, model_id) == 0 &&
+			(!asked || strcmp(l->spec.asked, asked) == 0))
 			return l;
 	return NULL;
 }
 
 /* The same load was answered before: say so again, with what may differ taken over. */
-static bool answer_loaded(struct load *l, struct request *rq)
+static bool answer_loaded(const struct load_spec *spec, struct request *rq)
 {
-	struct loaded *record = models_find(l->w->models, l->model_id);
-	struct model_ref *ref = record && strcmp(record->asked, l->asked) == 0
-					? catalog_get(l->w->catalog, l->model_id, NULL)
+	struct worker *w = rq->w;
+	struct loaded *record = models_find(w->models, spec->model_id);
+	struct model_ref *ref = record && strcmp(record->spec.asked, spec->asked) == 0
+					? catalog_get(w->catalog, spec->model_id, NULL)
 					: NULL;
 	struct buf result = BUF_INIT;
 	if (!ref)
 		return false;
-	record->is_draft = l->is_draft;
+	record->spec.is_draft = spec->is_draft;
+	record->spec.keep_alive = spec->keep_alive;
+	record->last_used = clock_now();
 	buf_addc(&result, '{');
-	models_write(&result, l->model_id, model_ref_model(ref), record);
+	models_write(&result, spec->model_id, model_ref_model(ref), record);
 	buf_addc(&result, '}');
 	model_ref_release(ref);
 	reply_result(rq->reply, result.data, result.n_bytes);
@@ -330,24 +289,26 @@ static bool answer_loaded(struct load *l, struct request *rq)
 void handle_load_model(struct request *rq)
 {
 	struct fault f = { 0 };
-	struct models *m = rq->w->models;
-	struct load *l = load_new(rq, &f);
-	if (!l) {
+	struct load_spec spec;
+	struct worker *w = rq->w;
+	if (load_spec_read(&spec, rq, &f) != 0) {
 		reply_fault(rq->reply, &f);
 		json_object_put(rq->params);
 		return;
 	}
-	struct load *same = find_load(m, l->model_id, l->asked);
+	struct load *same = find_load(w->models, spec.model_id, spec.asked);
 	if (same) {
+		same->spec.keep_alive = spec.keep_alive;
+		same->spec.warmup |= spec.warmup;
 		add_waiter(same, rq);
-		load_free(l);
-	} else if (answer_loaded(l, rq)) {
-		load_free(l);
+		load_spec_release(&spec);
+	} else if (answer_loaded(&spec, rq)) {
+		load_spec_release(&spec);
 	} else {
-		log_debug("loading %s from %s", l->model_id, l->path);
-		DL_PREPEND(m->loads, l);
+		struct load *l = load_new(w, &spec);
+		DL_PREPEND(w->models->loads, l);
 		add_waiter(l, rq);
-		workq_push(&l->w->loader, &l->chore);
+		load_start_waiting(w);
 	}
 }
 
@@ -355,8 +316,13 @@ bool load_park(const struct request *rq, const char *model_id)
 {
 	struct load *l = find_load(rq->w->models, model_id, NULL);
 	if (l)
-		park(&l->parked, rq, l->model_id);
+		park(&l->parked, rq, l->spec.model_id);
 	return l;
+}
+
+bool load_is_running(const struct models *m, const char *model_id)
+{
+	return find_load(m, model_id, NULL);
 }
 
 void load_each(const struct models *m, void (*fn)(void *arg, const char *model_id, double fraction),
@@ -368,8 +334,8 @@ void load_each(const struct models *m, void (*fn)(void *arg, const char *model_i
 		const double fraction = l->fraction;
 		const bool cancelled = l->cancelled;
 		pthread_mutex_unlock(&l->lock);
-		if (!cancelled)
-			fn(arg, l->model_id, fraction);
+		if (!cancelled && !l->is_warming)
+			fn(arg, l->spec.model_id, fraction);
 	}
 }
 

@@ -24,8 +24,7 @@ struct models *models_new(void)
 
 static void loaded_free(struct loaded *l)
 {
-	free(l->model_id);
-	free(l->asked);
+	load_spec_release(&l->spec);
 	free(l);
 }
 
@@ -76,19 +75,19 @@ void models_free(struct models *m)
 struct loaded *models_find(const struct models *m, const char *model_id)
 {
 	struct loaded *l = m->loaded;
-	while (l && strcmp(l->model_id, model_id) != 0)
+	while (l && strcmp(l->spec.model_id, model_id) != 0)
 		l = l->next;
 	return l;
 }
 
-void models_remember(struct models *m, const struct loaded *l)
+struct loaded *models_remember(struct models *m, const struct loaded *l)
 {
 	struct loaded *own = xcalloc(1, sizeof *own);
-	models_forget(m, l->model_id);
+	models_forget(m, l->spec.model_id);
 	*own = *l;
-	own->model_id = xstrdup(l->model_id);
-	own->asked = xstrdup(l->asked);
+	load_spec_copy(&own->spec, &l->spec);
 	LL_APPEND(m->loaded, own);
+	return own;
 }
 
 void models_forget(struct models *m, const char *model_id)
@@ -103,7 +102,12 @@ void models_forget(struct models *m, const char *model_id)
 
 bool models_wait_for(const struct request *rq, const char *model_id)
 {
-	return !models_find(rq->w->models, model_id) && load_park(rq, model_id);
+	struct loaded *l = models_find(rq->w->models, model_id);
+	if (!l || l->is_asleep)
+		return load_park(rq, model_id) || (l && load_wake(rq, l));
+	l->last_used = clock_now();
+	l->was_used = true;
+	return false;
 }
 
 static size_t calls_using(const struct worker *w, const struct model_ref *ref)
@@ -113,6 +117,25 @@ static size_t calls_using(const struct worker *w, const struct model_ref *ref)
 	DL_FOREACH (w->calls.list, c)
 		n += c->model == ref || c->draft == ref;
 	return n;
+}
+
+bool models_is_used(const struct worker *w, const char *model_id)
+{
+	const struct call *c;
+	DL_FOREACH (w->calls.list, c)
+		if ((c->model && strcmp(model_ref_id(c->model), model_id) == 0) ||
+			(c->draft && strcmp(model_ref_id(c->draft), model_id) == 0))
+			return true;
+	return false;
+}
+
+void models_sleep(struct worker *w, struct loaded *l)
+{
+	struct fault f;
+	forget_pairs(w->models);
+	l->is_asleep = true;
+	if (catalog_remove(w->catalog, l->spec.model_id, &f) == 0)
+		log_info("%s leaves memory until it is needed", l->spec.model_id);
 }
 
 static void unload_end(struct unload *u, const struct fault *f)
@@ -156,6 +179,13 @@ void handle_unload_model(struct request *rq)
 	struct worker *w = rq->w;
 	struct fault f = { 0 };
 	const char *model_id = params_str(rq->params, "model_id");
+	const struct loaded *record = models_find(w->models, model_id);
+	if (record && record->is_asleep && !load_is_running(w->models, model_id)) {
+		models_forget(w->models, model_id);
+		reply_result(rq->reply, "{\"success\":true}", 16);
+		json_object_put(rq->params);
+		return;
+	}
 	if (models_wait_for(rq, model_id))
 		return;
 	struct model_ref *ref = catalog_get(w->catalog, model_id, &f);
@@ -199,6 +229,8 @@ void models_write(
 	jout_key_cstr(out, "cached_path", i->path);
 	jout_key_fixed(out, "load_ms", l ? l->load_ms : 0, 3);
 	jout_key_int(out, "replicas", 1);
-	if (l && l->is_draft)
+	if (l && l->spec.keep_alive > KEEP_WHILE_ROOM)
+		jout_key_fixed(out, "keep_alive", l->spec.keep_alive, 3);
+	if (l && l->spec.is_draft)
 		jout_key_bool(out, "draft", true);
 }

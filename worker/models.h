@@ -6,15 +6,18 @@
 #ifndef WORKER_MODELS_H
 #define WORKER_MODELS_H
 #include "worker/handlers.h"
+#include "worker/load_spec.h"
 #include "worker/worker.h"
 
 struct load; /* load.c: one model being loaded */
 
 struct loaded {
-	char *model_id;
-	char *asked; /* the options as one text: the same load asked again is answered at once */
+	struct load_spec spec; /* owned */
 	double load_ms;
-	bool is_draft;
+	uint64_t n_bytes; /* of weights */
+	double last_used; /* clock_now() */
+	bool was_used;    /* since it was loaded */
+	bool is_asleep;   /* out of memory until a call names it */
 	struct loaded *next;
 };
 
@@ -37,8 +40,8 @@ struct models *models_new(void);
 void models_free(struct models *m); /* nothing is being loaded any more */
 
 struct loaded *models_find(const struct models *m, const char *model_id); /* NULL if not loaded */
-/* Remember a model that was just put in the catalog. Replaces an older record. */
-void models_remember(struct models *m, const struct loaded *l); /* strings are copied */
+/* Remember a model that goes into the catalog. Replaces an older record; strings are copied. */
+struct loaded *models_remember(struct models *m, const struct loaded *l);
 void models_forget(struct models *m, const char *model_id);
 
 /* Comparing two vocabularies takes milliseconds: a good pair is remembered while both stay. */
@@ -47,8 +50,13 @@ bool models_is_pair(
 void models_note_pair(
 	struct models *m, const struct model_ref *primary, const struct model_ref *draft);
 
-/* If model_id is not loaded but being loaded: keep rq until that is decided, and true. */
+/* If model_id is being loaded, or asleep and therefore woken: keep rq until that is decided, and
+ * true. */
 bool models_wait_for(const struct request *rq, const char *model_id);
+/* Is any call using it? */
+bool models_is_used(const struct worker *w, const char *model_id);
+/* Out of memory, but not forgotten. Its calls have ended. */
+void models_sleep(struct worker *w, struct loaded *l);
 
 /* What a call ended may allow: an unload that waited for it. */
 void models_call_over(struct worker *w);

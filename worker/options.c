@@ -22,6 +22,9 @@ const char options_help[] =
 	"  --roots-only               load no model from elsewhere (strict does not either)\n"
 	"  --threads N                threads that compute (default: the CPUs)\n"
 	"  --kv-bytes N[K|M|G]        memory of one model's KV cache (default 1G)\n"
+	"  --model-bytes N[K|M|G]     memory of all models' weights: the ones unused longest "
+	"leave\n"
+	"                             until a call names them (default: no bound)\n"
 	"  --max-running N            sequences of one model decoded together (default 64)\n"
 	"  --chunk-tokens N           prompt tokens of one step, 1 to 256 (default: what keeps\n"
 	"                             running streams going)\n"
@@ -53,6 +56,7 @@ enum {
 	OPT_ROOTS_ONLY,
 	OPT_THREADS,
 	OPT_KV_BYTES,
+	OPT_MODEL_BYTES,
 	OPT_MAX_RUNNING,
 	OPT_CHUNK_TOKENS,
 	OPT_CACHE_BYTES,
@@ -76,6 +80,7 @@ static const struct option table[] = {
 	{ "roots-only", no_argument, NULL, OPT_ROOTS_ONLY },
 	{ "threads", required_argument, NULL, OPT_THREADS },
 	{ "kv-bytes", required_argument, NULL, OPT_KV_BYTES },
+	{ "model-bytes", required_argument, NULL, OPT_MODEL_BYTES },
 	{ "max-running", required_argument, NULL, OPT_MAX_RUNNING },
 	{ "chunk-tokens", required_argument, NULL, OPT_CHUNK_TOKENS },
 	{ "cache-bytes", required_argument, NULL, OPT_CACHE_BYTES },
@@ -180,6 +185,7 @@ static bool take(struct worker_options *o, int opt, const char *arg)
 	case OPT_MODELS: add_root(o, arg); return true;
 	case OPT_ROOTS_ONLY: o->roots_only = true; return true;
 	case OPT_KV_BYTES: return parse_size(arg, &o->kv_bytes);
+	case OPT_MODEL_BYTES: return parse_size(arg, &o->model_bytes);
 	case OPT_CACHE_BYTES: return parse_size(arg, &o->cache_bytes);
 	case OPT_NO_CACHE: o->no_cache = true; return true;
 	case OPT_MAX_FRAME: return parse_size(arg, &o->max_frame);

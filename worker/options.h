@@ -21,7 +21,8 @@ struct worker_options {
 	bool roots_only; /* no model from elsewhere, whatever local_path says */
 	char *roots_env; /* owned copy of TANDEM_MODELS, cut at its colons */
 	int threads;
-	size_t kv_bytes; /* per model */
+	size_t kv_bytes;    /* per model */
+	size_t model_bytes; /* of all models' weights; 0 = without bounds */
 	size_t max_running;
 	size_t chunk_tokens; /* of prompts in one step; 0 = as many as pay */
 	size_t max_frame;    /* bytes of one message in */

@@ -4,6 +4,7 @@
 #include "worker/params.h"
 #include "worker/session.h"
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 struct parked {
@@ -64,6 +65,25 @@ void park_resume(struct parked **list)
 		unpark(*list);
 		session_dispatch(&rq);
 	}
+}
+
+void park_refuse(struct parked **list, const struct fault *f)
+{
+	while (*list)
+		refuse(*list, f);
+}
+
+bool park_names(const struct parked *list, const char *model_id)
+{
+	static const char *const keys[] = { "model_id", "draft_model", "primary_id", "draft_id" };
+	const struct parked *p;
+	DL_FOREACH (list, p)
+		for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+			const char *id = params_str(p->rq.params, keys[i]);
+			if (id && strcmp(id, model_id) == 0)
+				return true;
+		}
+	return false;
 }
 
 double park_tick(struct parked **list, double now)

@@ -12,6 +12,10 @@ struct parked; /* a list; NULL = empty */
 void park(struct parked **list, const struct request *rq, const char *model_id);
 /* The load is decided: dispatch all, in the order they came. */
 void park_resume(struct parked **list);
+/* The load failed, and would again: answer all with f. */
+void park_refuse(struct parked **list, const struct fault *f);
+/* Does any of them name this model, as its own or to draft? */
+bool park_names(const struct parked *list, const char *model_id);
 /* Answer those whose time is over; seconds to the next, -1 = none. */
 double park_tick(struct parked **list, double now);
 #endif

@@ -137,5 +137,19 @@ class Replicas(unittest.TestCase):
             self.assertEqual((error.code, error.data["path"]), (-32602, "workers"))
 
 
+class MoreThanMemory(unittest.TestCase):
+    def test_models_that_share_too_little_memory_take_turns_and_no_call_fails(self):
+        with tandem("--model-bytes=20M") as host:
+            for model_id in "abc":
+                self.assertEqual(host.load(model_id, warmup=True)["state"], "ready")
+            params = {"prompt": "Once upon a time", "max_tokens": 6, "temperature": 0}
+            expected = host.stream(model_id="c", **params).ids
+            streams = [host.start(model_id=m, **params) for m in "abcabc"]
+            for stream in streams:
+                self.assertEqual(stream.wait().ids, expected)
+            states = sorted(m["state"] for m in host.call("list_models")["models"] if m["model_id"] in "abc")
+            self.assertEqual(states.count("ready"), 1, states)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -265,11 +265,11 @@ Test(methods_check, old_hosts_load_models_unchanged)
 	passes("load_model",
 		"{\"model_id\":\"m\",\"draft\":false,\"revision\":\"main\",\"quantization\":"
 		"\"none\","
-		"\"keep_alive\":-1,\"vision_hint\":false,\"tokenizer_config\":{}}",
+		"\"vision_hint\":false,\"tokenizer_config\":{}}",
 		"{\"model_id\":\"m\",\"draft\":false}");
 	static const char *const on[] = { "\"quantization\":\"int8\"",
-		"\"quantization\":{\"bits\":4}", "\"revision\":\"v2\"", "\"keep_alive\":300",
-		"\"force_vision\":true", "\"warmup\":true", "\"load_kwargs\":{\"x\":1}",
+		"\"quantization\":{\"bits\":4}", "\"revision\":\"v2\"", "\"keep_alive\":-2",
+		"\"force_vision\":true", "\"warmup\":1", "\"load_kwargs\":{\"x\":1}",
 		"\"kv_cache_dtype\":\"int8\"", "\"dtype\":\"int8\"" };
 	for (size_t i = 0; i < sizeof on / sizeof on[0]; i++) {
 		char text[128];

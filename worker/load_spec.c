@@ -1,0 +1,103 @@
+/* load_spec.c - load_model's parameters. */
+#include "worker/load_spec.h"
+#include "protocol/mem.h"
+#include "worker/params.h"
+#include "worker/roots.h"
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static enum kv_dtype parse_kv_dtype(const char *name)
+{
+	return !name || strcmp(name, "f32") == 0 ? KV_F32
+	       : strcmp(name, "f16") == 0        ? KV_F16
+						 : KV_BF16;
+}
+
+static enum activations parse_activations(const char *name)
+{
+	return !name || strcmp(name, "auto") == 0 ? ACTIVATIONS_AUTO
+	       : strcmp(name, "float") == 0       ? ACTIVATIONS_FLOAT
+						  : ACTIVATIONS_INT8;
+}
+
+static char *write_asked(const struct load_spec *s)
+{
+	return xasprintf("%s|%zu|%s|%d|%d", s->path, s->options.context_length,
+		s->dtype ? s->dtype : "", (int)s->options.kv_dtype, (int)s->options.activations);
+}
+
+int load_spec_read(struct load_spec *s, const struct request *rq, struct fault *f)
+{
+	struct json_object *params = rq->params;
+	const char *model_id = params_str(params, "model_id");
+	const char *given = params_str(params, "local_path");
+	const char *dtype = params_str(params, "dtype");
+	*s = (struct load_spec) { 0 };
+	if (params_int(params, "workers", 1) != 1) {
+		fault_set(f, ERR_INVALID_PARAMS,
+			"workers: a worker holds one replica; the controller makes more");
+		fault_add_str(f, "path", "workers");
+		return ERR_INVALID_PARAMS;
+	}
+	s->path = given ? roots_admit(&rq->w->options, given, f)
+			: roots_find(&rq->w->options, model_id, f);
+	if (!s->path)
+		return f->err;
+	s->model_id = xstrdup(model_id);
+	s->dtype = dtype ? xstrdup(dtype) : NULL;
+	s->options = (struct model_options) { .path = s->path,
+		.context_length = (size_t)params_int(params, "context_length", 0),
+		.dtype = s->dtype,
+		.kv_dtype = parse_kv_dtype(params_str(params, "kv_cache_dtype")),
+		.activations = parse_activations(params_str(params, "activations")),
+		.cache = &rq->w->cache };
+	s->asked = write_asked(s);
+	s->is_draft = params_bool(params, "draft", false);
+	s->warmup = params_bool(params, "warmup", false);
+	s->keep_alive = params_has(params, "keep_alive") ? params_num(params, "keep_alive", 0)
+							 : KEEP_WHILE_ROOM;
+	return 0;
+}
+
+void load_spec_copy(struct load_spec *to, const struct load_spec *from)
+{
+	*to = *from;
+	to->model_id = xstrdup(from->model_id);
+	to->path = xstrdup(from->path);
+	to->dtype = from->dtype ? xstrdup(from->dtype) : NULL;
+	to->asked = xstrdup(from->asked);
+	to->options.path = to->path;
+	to->options.dtype = to->dtype;
+}
+
+void load_spec_release(struct load_spec *s)
+{
+	free(s->model_id);
+	free(s->path);
+	free(s->dtype);
+	free(s->asked);
+}
+
+static bool is_weights(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+	return dot && (strcmp(dot, ".safetensors") == 0 || strcmp(dot, ".gguf") == 0);
+}
+
+uint64_t load_spec_bytes(const struct load_spec *s)
+{
+	struct stat st;
+	uint64_t n = 0;
+	if (stat(s->path, &st) != 0)
+		return 0;
+	DIR *dir = S_ISDIR(st.st_mode) ? opendir(s->path) : NULL;
+	if (!dir)
+		return (uint64_t)st.st_size;
+	for (struct dirent *e; (e = readdir(dir));)
+		if (is_weights(e->d_name) && fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
+			n += (uint64_t)st.st_size;
+	closedir(dir);
+	return n;
+}
