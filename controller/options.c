@@ -223,26 +223,34 @@ static void note_option(struct options *o, int opt, const char *name, const char
 		note_given(o, opt == 'v' ? xstrdup("-v") : xasprintf("--%s", name));
 }
 
-/* The numeric options: where each goes and what it may be. */
+/* What a numeric option may be; those not named here, 1 to 2^40. */
+static bool read_number(int opt, const char *value, long *out)
+{
+	static const struct {
+		int opt;
+		long min, max;
+	} bounds[] = {
+		{ OPT_WORKERS, 1, OPTIONS_WORKERS_MAX },
+		{ OPT_THREADS, 1, 1024 },
+		{ OPT_DRAIN_MS, 0, 86400000 },
+		{ OPT_HEARTBEAT_MS, 0, 86400000 },
+		{ OPT_STALL_MS, 0, 86400000 },
+		{ OPT_RESTARTS, 0, SUP_RESTARTS_MAX },
+		{ OPT_RETRY_BUDGET, 0, (long)1 << 40 },
+		{ OPT_BUNDLES, 0, 4096 },
+		{ OPT_ACK_WINDOW, 0, LIMIT_ACK_WINDOW },
+	};
+	for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
+		if (bounds[i].opt == opt)
+			return options_number(value, bounds[i].min, bounds[i].max, out);
+	return options_number(value, 1, (long)1 << 40, out);
+}
+
+/* The numeric options: where each goes. */
 static bool take_number(struct options *o, int opt, const char *value)
 {
-	long v = 0, max = (long)1 << 40;
-	if (opt == OPT_WORKERS)
-		max = OPTIONS_WORKERS_MAX;
-	else if (opt == OPT_DRAIN_MS || opt == OPT_HEARTBEAT_MS || opt == OPT_STALL_MS)
-		max = 86400000;
-	else if (opt == OPT_BUNDLES)
-		max = 4096;
-	else if (opt == OPT_THREADS)
-		max = 1024;
-	else if (opt == OPT_RESTARTS)
-		max = SUP_RESTARTS_MAX;
-	else if (opt == OPT_ACK_WINDOW)
-		max = LIMIT_ACK_WINDOW;
-	bool may_be_0 = opt == OPT_DRAIN_MS || opt == OPT_RESTARTS || opt == OPT_RETRY_BUDGET ||
-			opt == OPT_BUNDLES || opt == OPT_HEARTBEAT_MS || opt == OPT_ACK_WINDOW ||
-			opt == OPT_STALL_MS;
-	if (!options_number(value, !may_be_0, max, &v))
+	long v = 0;
+	if (!read_number(opt, value, &v))
 		return false;
 	switch (opt) {
 	case OPT_WORKERS: o->n_workers = (int)v; break;

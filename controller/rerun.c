@@ -227,7 +227,8 @@ static bool is_harmless(const char *option)
 	static const char *const names[] = { "--workers=", "--threads=", "--models=", "--kv-bytes=",
 		"--cache-bytes=", "--no-cache", "--framing=", "--drain-ms=", "--max-message=",
 		"--queue-calls=", "--queue-bytes=", "--streams=", "--heartbeat-ms=", "--restarts=",
-		"--retry-budget=", "--bundles=", "-v" };
+		"--retry-budget=", "--bundles=", "--ack-window=", "--stall-ms=", "--roots-only",
+		"-v" };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		size_t n = strlen(names[i]);
 		bool takes_value = names[i][n - 1] == '=';
