@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent -lxxhash $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e determinism soak coverage bench bench-kernels bench-attention bench-compare bench-limits bench-speculation docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e determinism soak coverage bench bench-kernels bench-attention bench-compare bench-limits bench-rpc bench-speculation docs lint format fuzz install clean help \
 	setup setup-ci setup-clients
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -243,6 +243,8 @@ $B/bin/bench_limits: LIBS := $(LIBS_KERNELS)
 $B/bench/bench_limits.o: KFLAGS := -O3 # its chains must stay in registers
 $B/bin/bench_attention: $B/bench/bench_attention.o $(KERNELS)
 $B/bin/bench_attention: LIBS := $(LIBS_KERNELS)
+$B/bin/bench_rpc: $B/bench/bench_rpc.o $(PROTOCOL)
+$B/bin/bench_rpc: LIBS := $(LIBS_PROTOCOL)
 bench-kernels: $B/bin/bench_kernels ## every kernel on every instruction set, against plain C
 	$<
 bench-attention: $B/bin/bench_attention ## eleven shapes against the plain-matrix form through OpenBLAS
@@ -251,6 +253,8 @@ bench-attention: $B/bin/bench_attention ## eleven shapes against the plain-matri
 bench: all ## print the figures that bench/SPEED.md logs
 	python3 bench/bench.py
 
+bench-rpc: all $B/bin/bench_rpc ## the wire: lone calls, a full pipe, a thousand streams
+	@$B/bin/bench_rpc build/tandem build/tandem-worker models/novel-7m $(RUNS)
 bench-speculation: all $B/bin/bench_gguf ## what drafts are worth, against going without: CASES="novel-30m 1B"
 	@python3 bench/speculation.py
 bench-limits: all $B/bin/bench_gguf $B/bin/bench_limits ## bandwidth and peaks, and which part kernels and steps reach

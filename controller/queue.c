@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TURN_TOKENS  65536
 #define RATE_SECONDS 4.0 /* how far back the departure rate remembers */
 
 void queue_init(struct queue *q, size_t max_calls, size_t max_bytes)
@@ -69,6 +70,19 @@ static struct queue_bucket *bucket_get(struct queue *q, const struct queue_place
 	return b;
 }
 
+/* Behind those that had as much. */
+static void stand_in_line(struct queue_lane *lane)
+{
+	struct queue_lanes *line = &lane->bucket->turns[lane->priority];
+	struct queue_lane *at = TAILQ_LAST(line, queue_lanes);
+	while (at && at->n_served > lane->n_served)
+		at = TAILQ_PREV(at, queue_lanes, next);
+	if (at)
+		TAILQ_INSERT_AFTER(line, at, lane, next);
+	else
+		TAILQ_INSERT_HEAD(line, lane, next);
+}
+
 static struct queue_lane *lane_get(struct queue_bucket *b, const struct queue_place *p)
 {
 	size_t n = strlen(p->client) + 2;
@@ -83,7 +97,9 @@ static struct queue_lane *lane_get(struct queue_bucket *b, const struct queue_pl
 	lane->priority = p->priority;
 	TAILQ_INIT(&lane->items);
 	HASH_ADD_KEYPTR(hh, b->lanes, lane->key, n - 1, lane);
-	TAILQ_INSERT_TAIL(&b->turns[p->priority], lane, next);
+	struct queue_lane *least = TAILQ_FIRST(&b->turns[p->priority]);
+	lane->n_served = least ? least->n_served : 0;
+	stand_in_line(lane);
 	return lane;
 }
 
@@ -105,6 +121,12 @@ int queue_push(struct queue *q, const struct queue_place *p, struct queue_item *
 	return 0;
 }
 
+/* One call does not keep its client away for longer than the longest text would. */
+static uint64_t cost_of_turn(const struct queue_item *it)
+{
+	return it->n_tokens < 1 ? 1 : it->n_tokens < TURN_TOKENS ? it->n_tokens : TURN_TOKENS;
+}
+
 /* Takes it out of its lane; an emptied lane goes, a served one has had its turn. */
 static void take(struct queue *q, struct queue_item *it, bool served)
 {
@@ -124,7 +146,8 @@ static void take(struct queue *q, struct queue_item *it, bool served)
 		HASH_DEL(b->lanes, lane);
 		free(lane);
 	} else if (served) {
-		TAILQ_INSERT_TAIL(&b->turns[lane->priority], lane, next);
+		lane->n_served += cost_of_turn(it);
+		stand_in_line(lane);
 	}
 }
 

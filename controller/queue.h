@@ -2,9 +2,11 @@
  *
  * Calls wait in buckets (method, model, gathered or alone). Inside a bucket the three
  * priorities are served urgent first, except that one level of priority is worth AGE of
- * waiting, so that nothing waits for ever. Inside a priority the clients take turns call by call,
- * and each client's calls keep their order. No clocks: times come as arguments. A queued call is
- * owned by the queue; the queue embeds `struct queue_item` in it and never looks at the rest. */
+ * waiting, so that nothing waits for ever. Inside a priority the clients take turns by tokens: next
+ * is who had the fewest, counted by what their calls asked for, and who comes new begins with
+ * what the least served of those waiting had. Each client's calls keep their order. No clocks:
+ * times come as arguments. A queued call is owned by the queue; the queue embeds `struct
+ * queue_item` in it and never looks at the rest. */
 #ifndef CONTROLLER_QUEUE_H
 #define CONTROLLER_QUEUE_H
 #include "controller/batch.h"
@@ -36,6 +38,7 @@ struct queue_lane {
 	TAILQ_ENTRY(queue_lane) next;
 	struct queue_bucket *bucket;
 	enum queue_priority priority;
+	uint64_t n_served; /* tokens; lanes of a priority stand in this order */
 	struct queue_items items;
 	UT_hash_handle hh;
 	char key[]; /* priority digit, client */

@@ -57,6 +57,38 @@ Test(queue, clients_take_turns_however_much_one_sends)
 	cr_assert_eq(pop(0), modest);
 }
 
+Test(queue, turns_are_counted_in_tokens_not_in_calls)
+{
+	size_t n_small = 0;
+	for (int i = 0; i < 5; i++)
+		push("large", QUEUE_DEFAULT, 0)->n_tokens = 100;
+	for (int i = 0; i < 60; i++)
+		push("small", QUEUE_DEFAULT, 0)->n_tokens = 10;
+	for (int n_large = 0; n_large < 5;) {
+		bool is_large = pop(0)->n_tokens == 100;
+		n_large += is_large;
+		n_small += !is_large;
+		const size_t tokens = 10 * n_small, others = 100 * (size_t)n_large;
+		cr_assert(tokens <= others + 100 && others <= tokens + 100, "%zu and %zu", tokens,
+			others);
+	}
+	cr_assert_geq(n_small, 40);
+}
+
+Test(queue, who_comes_new_begins_with_what_the_least_served_had)
+{
+	for (int i = 0; i < 10; i++)
+		push("old", QUEUE_DEFAULT, 0)->n_tokens = 50;
+	for (int i = 0; i < 5; i++)
+		pop(0);
+	for (int i = 0; i < 10; i++)
+		push("new", QUEUE_DEFAULT, 0)->n_tokens = 50;
+	size_t n_old = 0;
+	for (int i = 0; i < 10; i++)
+		n_old += pop(0) < &items[10];
+	cr_assert_eq(n_old, 5);
+}
+
 Test(queue, urgent_goes_first)
 {
 	push("x", QUEUE_BACKGROUND, 0);
