@@ -97,7 +97,16 @@ static void on_closed(void *arg)
 {
 	struct worker *w = arg;
 	/* It is about to end by itself, most likely; a kill now would hide why. */
-	set_timer(w, CLOSED_MS);
+	if (w->sup.state != SUP_ENDING)
+		set_timer(w, CLOSED_MS);
+}
+
+/* One that hangs, or is stopped, would not end by itself; no heartbeat is heard from here on. */
+static void close_input(struct worker *w)
+{
+	unsigned patience = w->c->opt->heartbeat_ms;
+	peer_end_input(w->peer);
+	set_timer(w, patience ? patience : START_SECONDS * 1000);
 }
 
 static void on_said(void *arg, const char *line)
@@ -254,7 +263,7 @@ static void happened(struct worker *w, enum sup_event event)
 	case SUP_WAIT: set_timer(w, w->sup.delay_ms); break;
 	case SUP_SPAWN: start(w); break;
 	case SUP_KILL: kill_group(w); break;
-	case SUP_CLOSE: peer_end_input(w->peer); break;
+	case SUP_CLOSE: close_input(w); break;
 	case SUP_GIVE_UP: log_error("worker %d is given up: %s", w->index, w->last_error); break;
 	case SUP_SERVE: workers_changed(w->c); break;
 	case SUP_REST:

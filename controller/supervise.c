@@ -122,8 +122,7 @@ static const struct step TABLE[SUP_N_STATES][SUP_N_EVENTS] = {
 		[SUP_MODELS_BACK] = STAY(SUP_ENDING),
 		[SUP_UNFIT] = GO(SUP_STOPPED, SUP_BURY),
 		[SUP_DIED] = GO(SUP_STOPPED, SUP_BURY),
-		/* Its stdout closes before it exits; only a second STOP forces it. */
-		[SUP_SILENT] = STAY(SUP_ENDING),
+		[SUP_SILENT] = GO(SUP_KILLED, SUP_KILL),
 		[SUP_DELAY_OVER] = STAY(SUP_ENDING),
 		[SUP_WORK] = STAY(SUP_ENDING),
 		[SUP_IDLE] = STAY(SUP_ENDING),

@@ -37,14 +37,14 @@ enum sup_event {
 	SUP_MODELS_BACK, /* every model it should have is loaded or was refused */
 	SUP_UNFIT,       /* it ended with an exit code 64..78, or could not be spawned */
 	SUP_DIED,        /* it ended in any other way */
-	SUP_SILENT,      /* no `initialize` answer in time, heartbeats missed, its stdout closed, or
-			    the protocol broken */
-	SUP_DELAY_OVER,  /* the back-off delay has passed */
-	SUP_WORK,        /* it was given its first call, */
-	SUP_IDLE,        /* or has answered its last */
-	SUP_DRAIN,       /* it shall take nothing more, */
-	SUP_RESUME,      /* or shall again */
-	SUP_STOP,        /* the controller ends, or goes on without it */
+	SUP_SILENT,     /* no `initialize` answer, or no end, in time, heartbeats missed, its stdout
+			   closed, or the protocol broken */
+	SUP_DELAY_OVER, /* the back-off delay has passed */
+	SUP_WORK,       /* it was given its first call, */
+	SUP_IDLE,       /* or has answered its last */
+	SUP_DRAIN,      /* it shall take nothing more, */
+	SUP_RESUME,     /* or shall again */
+	SUP_STOP,       /* the controller ends, or goes on without it */
 	SUP_N_EVENTS
 };
 

@@ -27,6 +27,11 @@ static int home_of(const char *stream)
 	return stream_find(&r.c->streams, stream)->worker;
 }
 
+static bool first_is_up(struct rig *rig)
+{
+	return worker_is_ready(&rig->c->fleet.workers[0]);
+}
+
 static void ask_of(int id, const char *method, int worker, const char *more)
 {
 	rig_send(&r,
@@ -216,4 +221,13 @@ Test(roster, the_end_does_not_wait_for_changes_under_way)
 	cr_assert_eq(rig_count(&r, "\"id\":2,"), 1);
 	cr_assert_eq(rig_count(&r, "\"id\":3,"), 1);
 	cr_assert_eq(r.c->exit_code, 0);
+}
+
+Test(roster, a_worker_that_does_not_end_when_it_is_told_to_is_killed)
+{
+	rig_open(&r, ARGS("--workers=2", "--heartbeat-ms=1000", "--", "--deaf"));
+	rig_until(&r, first_is_up);
+	ask_of(1, "remove_worker", 0, "");
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"result\"");
+	cr_assert(at(0)->is_vacant);
 }

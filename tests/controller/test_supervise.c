@@ -138,10 +138,17 @@ Test(supervise, stop_drains_and_a_second_stop_kills)
 {
 	bring_up(0);
 	cr_assert_eq(sup_happened(&s, SUP_STOP, 0, 0), SUP_CLOSE);
-	cr_assert_eq(sup_happened(&s, SUP_SILENT, 0, 0), SUP_NOTHING, "its stdout ends first");
 	cr_assert_eq(sup_happened(&s, SUP_STOP, 0, 0), SUP_KILL);
 	cr_assert_eq(sup_happened(&s, SUP_DIED, 0, 0), SUP_BURY);
 	cr_assert_eq(s.state, SUP_STOPPED);
+}
+
+Test(supervise, one_that_does_not_end_in_time_is_killed)
+{
+	bring_up(0);
+	cr_assert_eq(sup_happened(&s, SUP_STOP, 0, 0), SUP_CLOSE);
+	cr_assert_eq(sup_happened(&s, SUP_SILENT, 0, 0), SUP_KILL);
+	cr_assert_eq(sup_happened(&s, SUP_DIED, 0, 0), SUP_BURY);
 }
 
 Test(supervise, no_combination_is_forgotten_and_none_leaves_the_table)
