@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import unittest
 
-from host import PATIENCE, TANDEM, WORKER, tandem, when_gone
+from host import PATIENCE, TANDEM, WORKER, children, tandem, when_gone
 
 LONG = {"prompt": "Once upon a time", "max_tokens": 400, "ignore_eos": True}
 
@@ -81,11 +81,10 @@ class Record(unittest.TestCase):
         self.addCleanup(host.kill)
         host.load()
         host.call("ping")
-        with open("/proc/%d/task/%d/children" % (host.process.pid, host.process.pid), encoding="ascii") as f:
-            children = [int(pid) for pid in f.read().split()]
-        self.assertEqual(len(children), 2)
+        pids = [pid for pid, _ in children(host.process.pid)]
+        self.assertEqual(len(pids), 2)
         host.process.kill()
-        self.assertEqual(when_gone(children, PATIENCE), 0)
+        self.assertEqual(when_gone(pids, PATIENCE), 0)
         self.assertEqual(replay("--check", self.path).returncode, 0)
 
     def test_what_cannot_be_recorded_or_replayed_is_said(self):
