@@ -241,28 +241,29 @@ static double sustained(struct child *c)
 
 /* -- many streams ----------------------------------------------------------------------- */
 
+/* The nth of the numbers in /proc/PID/NAME. */
+static double proc_number(pid_t pid, const char *name, int nth)
+{
+	char path[64], line[256], *at = line;
+	unsigned long long value = 0;
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+	FILE *f = fopen(path, "r");
+	if (!f || !fgets(line, sizeof line, f))
+		die("/proc does not tell");
+	fclose(f);
+	for (int i = 0; i < nth; i++)
+		value = strtoull(at, &at, 10);
+	return (double)value;
+}
+
 static double cpu_of(pid_t pid)
 {
-	char path[64];
-	unsigned long long ns = 0;
-	snprintf(path, sizeof path, "/proc/%d/schedstat", (int)pid);
-	FILE *f = fopen(path, "r");
-	if (!f || fscanf(f, "%llu", &ns) != 1)
-		die("no schedstat");
-	fclose(f);
-	return (double)ns * 1e-9;
+	return proc_number(pid, "schedstat", 1) * 1e-9;
 }
 
 static double rss_mib(pid_t pid)
 {
-	char path[64];
-	unsigned long pages = 0;
-	snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-	FILE *f = fopen(path, "r");
-	if (!f || fscanf(f, "%*u %lu", &pages) != 1)
-		die("no statm");
-	fclose(f);
-	return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1048576;
+	return proc_number(pid, "statm", 2) * (double)sysconf(_SC_PAGESIZE) / 1048576;
 }
 
 struct streaming {

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define N_PROMPTS    8
-#define N_QUESTIONS  (2 * N_PROMPTS) /* each greedy and sampled */
+#define N_QUESTIONS  ((size_t)2 * N_PROMPTS) /* each greedy and sampled */
 #define N_BACKGROUND 3
 #define TOKENS       12
 

@@ -54,8 +54,8 @@ static float dot_pairs(const void *x, const void *w, size_t n)
 {
 	float v[LANES] = { 0 };
 
-	for (size_t at = 0; at < n; at += 2 * LANES)
-		for (size_t i = at; i < at + 2 * LANES; i++) {
+	for (size_t at = 0; at < n; at += (size_t)2 * LANES)
+		for (size_t i = at; i < at + (size_t)2 * LANES; i++) {
 			size_t e = i ^ 1; /* the second of a pair first */
 			float *lane = &v[(i - at) / 2];
 			float a = e < n ? no_subnormal(load_element(x, DTYPE_BF16, e)) : 0;

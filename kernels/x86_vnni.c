@@ -20,7 +20,7 @@
 #define TILES_BYTES ((size_t)384 << 10)
 
 /* Elements 4g..4g+3 of sixteen outputs, the lower or the upper ones of the panel. */
-ALWAYS __m512i load_word(enum packed_kind kind, const uint8_t *record, unsigned g, unsigned half)
+ALWAYS __m512i load_word(enum packed_kind kind, const uint8_t *record, size_t g, size_t half)
 {
 	const uint8_t *at = record + (packed_is_narrow(kind) ? g % 4 : g) * 128 + half * 64;
 	const unsigned bits = packed_high_bits(kind);
@@ -62,10 +62,10 @@ struct worth {
 };
 
 ALWAYS struct worth load_worth(
-	enum packed_kind kind, const uint8_t *head, const uint8_t *record, unsigned half)
+	enum packed_kind kind, const uint8_t *head, const uint8_t *record, size_t half)
 {
 	const uint8_t *scales = record + packed_code_bytes_of(kind);
-	const unsigned o = half * 16;
+	const size_t o = half * 16;
 	struct worth w;
 
 	if (packed_is_affine(kind)) {

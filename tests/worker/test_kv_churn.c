@@ -10,7 +10,7 @@ static const struct kv_shape SHAPE = {
 };
 #define N_BLOCKS    ((size_t)1024)
 #define N_SEQUENCES 10000
-#define N_LIVE      32
+#define N_LIVE      ((size_t)32)
 #define LONGEST     2048
 
 struct live {

@@ -123,13 +123,13 @@ void lane_take(struct lane *l, struct task *t)
 	t->rank = sched_rank(t->job->priority, t->job->arrived);
 	if (t->job->kind == JOB_GENERATE)
 		t->turn = turns_join(&l->turns, t->job->priority, t->job->client);
-	if (job_fit(t->job, &f) < 0) {
-		end_with_fault(t, &f);
-	} else if (t->job->kind == JOB_GENERATE && sequence_is_full(t->job)) {
+	bool fits = job_fit(t->job, &f) == 0;
+	if (fits && t->job->kind == JOB_GENERATE && sequence_is_full(t->job))
 		end_without_tokens(l, t);
-	} else if (!room_measure(l, t, &f)) {
+	else if (fits)
+		fits = room_measure(l, t, &f);
+	if (!fits)
 		end_with_fault(t, &f);
-	}
 	if (t->n_open == 0)
 		DL_APPEND(l->dead, t);
 	else
