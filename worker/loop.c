@@ -25,6 +25,7 @@ struct loop {
 	struct frame_reader reader;
 	bool eof;
 	bool backlog;               /* whole messages may wait in the reader */
+	bool has_room;              /* the latest flush made some; no poll tells held streams */
 	bool abandoned;             /* nobody hears us any more: stop at once */
 	double grace_until, end_at; /* 0 = not set */
 };
@@ -117,7 +118,7 @@ static bool ending(struct loop *l, double now)
 static int timeout_ms(const struct loop *l, double now, double due)
 {
 	double at = due >= 0 ? now + due : INFINITY;
-	if (l->backlog)
+	if (l->backlog || l->has_room)
 		return 0;
 	if (l->w->phase == PHASE_DRAINING && l->w->drain_until < at)
 		at = l->w->drain_until;
@@ -164,8 +165,10 @@ bool loop_run(struct worker *w, const struct loop_io *io)
 		double now = clock_now();
 		const double held = streams_tick(w, now), parked = load_tick(w, now);
 		const double due = held < 0 || (parked >= 0 && parked < held) ? parked : held;
+		const size_t unsent = outbox_unsent(&w->out);
 		if (outbox_flush(&w->out) == ERR_IO)
 			break;
+		l.has_room = w->held && outbox_unsent(&w->out) < unsent;
 		if (ending(&l, now))
 			break;
 		wait_and_take(&l, timeout_ms(&l, now, due));
