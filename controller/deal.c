@@ -34,6 +34,14 @@ static size_t room(const struct worker *w, const struct queue_bucket *b)
 	return most - w->n_streams;
 }
 
+/* Half open, one call (n_dealt counts those of this round) shows whether it works again. */
+static bool is_tripped(const struct worker *w, size_t n_dealt)
+{
+	enum breaker_state s = breaker_state(&w->breaker, clock_us());
+	size_t n = w->n_calls + w->n_streams + n_dealt;
+	return s == BREAKER_OPEN || (s == BREAKER_HALF_OPEN && n > 0);
+}
+
 static void seat(struct table *t, const struct worker *w, const struct queue_bucket *b, bool misses)
 {
 	struct batch_view v = {
@@ -51,6 +59,7 @@ static void seat(struct table *t, const struct worker *w, const struct queue_buc
 	t->seats[t->n++] = (struct route_candidate) { .worker = w->index,
 		.n_tokens = w->n_tokens,
 		.n_missing = misses,
+		.is_tripped = is_tripped(w, 0),
 		.last_us = w->last_us };
 }
 
@@ -109,6 +118,7 @@ size_t deal_round(struct controller *c, struct queue_bucket *b, struct hand *han
 		queue_pop(&c->queue, b, &hands[at].items[hands[at].n++], &one, clock_us());
 		t.n_bytes[at] += it->n_bytes;
 		t.seats[at].n_tokens += it->n_tokens;
+		t.seats[at].is_tripped = is_tripped(hands[at].worker, hands[at].n);
 		affinity_note(c->affinity, &p, t.seats[at].worker);
 	}
 	return t.n;

@@ -130,6 +130,19 @@ static void land_all(struct flight *fl, const struct peer_reply *r)
 	}
 }
 
+/* Lines that are no messages of ours count as one fault, however many came with an answer. */
+static void tell_breaker(struct worker *w, const struct peer_reply *r, uint64_t now)
+{
+	if (r->outcome == PEER_LOST)
+		return;
+	uint64_t garbage = peer_garbage(w->peer);
+	if (garbage > w->n_garbage)
+		breaker_fault(&w->breaker, now);
+	else
+		breaker_answered(&w->breaker, now);
+	w->n_garbage = garbage;
+}
+
 static void on_reply(void *arg, const struct peer_reply *r)
 {
 	struct flight *fl = arg;
@@ -137,6 +150,7 @@ static void on_reply(void *arg, const struct peer_reply *r)
 	struct controller *c = w->c;
 	uint64_t now = clock_us();
 	histogram_add(&c->metrics.times[METRICS_FRAME], now - fl->sent_us);
+	tell_breaker(w, r, now);
 	log_trace("dispatch", "frame %llu of %zu %s back from worker %d",
 		(unsigned long long)fl->id, fl->n, fl->method->name, w->index);
 	fl->bucket->in_flight[w->index]--;

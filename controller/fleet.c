@@ -142,6 +142,7 @@ static void start(struct worker *w)
 		return;
 	}
 	heartbeat_restart(w);
+	w->n_garbage = 0;
 	w->broke = NULL;
 	w->pid = fds.pid;
 	w->peer = peer_open(w->c->base, &fds, &events, w);
@@ -196,6 +197,7 @@ static void ended(struct worker *w, int status)
 	if (!was_expected) {
 		log_warn("worker %d ended: %s", w->index, w->last_error);
 		w->c->metrics.counts[METRICS_CRASHES]++;
+		breaker_fault(&w->breaker, clock_us());
 	}
 	enum sup_event event = SUP_DIED;
 	if (!was_up && !w->end.signal && sup_is_unfit_code(w->end.exit_code))
@@ -321,6 +323,7 @@ struct worker *fleet_add(struct controller *c)
 	w->is_vacant = false;
 	w->last_error[0] = '\0';
 	sup_init(&w->sup, c->opt->restarts);
+	w->breaker = (struct breaker) { .n_faults = 0 };
 	start(w);
 	return w;
 }

@@ -4,6 +4,7 @@
  * the process and the pipes in it come and go. */
 #ifndef CONTROLLER_FLEET_H
 #define CONTROLLER_FLEET_H
+#include "controller/breaker.h"
 #include "controller/peer.h"
 #include "controller/supervise.h"
 #include <event2/event.h>
@@ -44,6 +45,8 @@ struct worker {
 	struct controller *c;
 	int index;
 	struct supervise sup;
+	struct breaker breaker;
+	uint64_t n_garbage;  /* of the process, counted by the breaker so far */
 	struct peer *peer;   /* NULL while there is no process */
 	pid_t pid;           /* 0 likewise */
 	unsigned generation; /* processes started in this slot */

@@ -21,7 +21,7 @@ struct route_candidate {
 	size_t n_tokens;  /* it has to do, cost.h */
 	size_t n_prefix;  /* of the call's prompt it was given before, in any unit */
 	size_t n_missing; /* models the call would like beside its own and that it lacks */
-	bool is_tripped;  /* its breaker is open */
+	bool is_tripped;  /* its breaker is open, or half open and it is being tried */
 	uint64_t last_us; /* when it was last given something */
 };
 

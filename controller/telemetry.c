@@ -26,7 +26,7 @@ struct share {
 
 /* -- Prometheus ------------------------------------------------------------------------- */
 
-#define PER_WORKER 4
+#define PER_WORKER 5
 
 struct gauges {
 	struct metrics_gauge list[5 + PER_WORKER * OPTIONS_WORKERS_MAX];
@@ -42,7 +42,7 @@ static void add(struct gauges *g, const char *name, const char *labels, double v
 static void collect(const struct controller *c, struct gauges *g)
 {
 	static const char *const names[PER_WORKER] = { "worker_up", "worker_restarts",
-		"worker_inflight", "worker_rss_bytes" };
+		"worker_inflight", "worker_rss_bytes", "worker_breaker_open" };
 	g->n = 0;
 	add(g, "queued_calls", "", (double)c->queue.n_calls);
 	add(g, "queued_bytes", "", (double)c->queue.n_bytes);
@@ -53,7 +53,8 @@ static void collect(const struct controller *c, struct gauges *g)
 		for (int i = 0; i < c->fleet.n; i++) {
 			const struct worker *w = &c->fleet.workers[i];
 			double values[PER_WORKER] = { worker_is_ready(w), w->sup.restarts,
-				(double)view_inflight(w), (double)view_read_memory(w->pid).rss };
+				(double)view_inflight(w), (double)view_read_memory(w->pid).rss,
+				breaker_state(&w->breaker, clock_us()) == BREAKER_OPEN };
 			snprintf(g->labels[i], sizeof g->labels[i], "worker=\"%d\"", i);
 			add(g, names[k], g->labels[i], values[k]);
 		}

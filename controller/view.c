@@ -1,5 +1,6 @@
 /* view.c - what there is to see of a worker from outside. */
 #include "controller/view.h"
+#include "controller/clock.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ static void write_worker(const struct worker *w, struct buf *out, const struct b
 	jout_key_int(out, "generation", w->generation);
 	jout_key_int(out, "restarts", w->sup.restarts);
 	jout_key_int(out, "inflight", (int64_t)view_inflight(w));
+	jout_key_cstr(out, "breaker", breaker_name(breaker_state(&w->breaker, clock_us())));
 	jout_key_int(out, "rss", view_read_memory(w->pid).rss);
 	jout_key_cstr(out, "last_error", w->last_error[0] ? w->last_error : NULL);
 	if (telemetry && telemetry->n_bytes)

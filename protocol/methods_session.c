@@ -142,7 +142,7 @@ const struct method METHODS_SESSION[] = {
 		.result = "loaded_models[model_id:string state:string type:string] "
 			  "active_streams:integer "
 			  "restart_count:integer workers[id:integer pid:integer state:string "
-			  "generation:integer inflight:integer last_error:string?]",
+			  "generation:integer inflight:integer breaker:string last_error:string?]",
 		.example = "{}" },
 	{ .name = "runtime/telemetry",
 		.cls = METHOD_LOCAL,

@@ -151,6 +151,95 @@ Test(supervise, one_that_does_not_end_in_time_is_killed)
 	cr_assert_eq(sup_happened(&s, SUP_DIED, 0, 0), SUP_BURY);
 }
 
+/* Every cell of the table that moves or does something; in all others nothing happens. */
+static const struct move {
+	enum sup_state in;
+	enum sup_event event;
+	enum sup_state next;
+	enum sup_action action;
+} MOVES[] = {
+	{ SUP_STARTING, SUP_HELLO, SUP_LOADING, SUP_RELOAD },
+	{ SUP_STARTING, SUP_UNFIT, SUP_FAILED, SUP_GIVE_UP },
+	{ SUP_STARTING, SUP_DIED, SUP_BACKOFF, SUP_WAIT },
+	{ SUP_STARTING, SUP_SILENT, SUP_STARTING, SUP_KILL },
+	{ SUP_STARTING, SUP_STOP, SUP_ENDING, SUP_CLOSE },
+	{ SUP_LOADING, SUP_MODELS_BACK, SUP_READY, SUP_SERVE },
+	{ SUP_LOADING, SUP_UNFIT, SUP_FAILED, SUP_GIVE_UP },
+	{ SUP_LOADING, SUP_DIED, SUP_BACKOFF, SUP_WAIT },
+	{ SUP_LOADING, SUP_SILENT, SUP_LOADING, SUP_KILL },
+	{ SUP_LOADING, SUP_STOP, SUP_ENDING, SUP_CLOSE },
+	{ SUP_READY, SUP_UNFIT, SUP_BACKOFF, SUP_WAIT },
+	{ SUP_READY, SUP_DIED, SUP_BACKOFF, SUP_WAIT },
+	{ SUP_READY, SUP_SILENT, SUP_SILENCED, SUP_KILL },
+	{ SUP_READY, SUP_WORK, SUP_BUSY, SUP_NOTHING },
+	{ SUP_READY, SUP_DRAIN, SUP_PARKED, SUP_REST },
+	{ SUP_READY, SUP_STOP, SUP_ENDING, SUP_CLOSE },
+	{ SUP_BUSY, SUP_UNFIT, SUP_BACKOFF, SUP_WAIT },
+	{ SUP_BUSY, SUP_DIED, SUP_BACKOFF, SUP_WAIT },
+	{ SUP_BUSY, SUP_SILENT, SUP_SILENCED, SUP_KILL },
+	{ SUP_BUSY, SUP_IDLE, SUP_READY, SUP_NOTHING },
+	{ SUP_BUSY, SUP_DRAIN, SUP_RETIRING, SUP_NOTHING },
+	{ SUP_BUSY, SUP_STOP, SUP_ENDING, SUP_CLOSE },
+	{ SUP_RETIRING, SUP_UNFIT, SUP_STOPPED, SUP_BURY },
+	{ SUP_RETIRING, SUP_DIED, SUP_STOPPED, SUP_BURY },
+	{ SUP_RETIRING, SUP_SILENT, SUP_KILLED, SUP_KILL },
+	{ SUP_RETIRING, SUP_IDLE, SUP_PARKED, SUP_REST },
+	{ SUP_RETIRING, SUP_RESUME, SUP_BUSY, SUP_SERVE },
+	{ SUP_RETIRING, SUP_STOP, SUP_ENDING, SUP_CLOSE },
+	{ SUP_PARKED, SUP_UNFIT, SUP_STOPPED, SUP_BURY },
+	{ SUP_PARKED, SUP_DIED, SUP_STOPPED, SUP_BURY },
+	{ SUP_PARKED, SUP_SILENT, SUP_KILLED, SUP_KILL },
+	{ SUP_PARKED, SUP_RESUME, SUP_READY, SUP_SERVE },
+	{ SUP_PARKED, SUP_STOP, SUP_ENDING, SUP_CLOSE },
+	{ SUP_SILENCED, SUP_UNFIT, SUP_BACKOFF, SUP_WAIT },
+	{ SUP_SILENCED, SUP_DIED, SUP_BACKOFF, SUP_WAIT },
+	{ SUP_SILENCED, SUP_STOP, SUP_KILLED, SUP_KILL },
+	{ SUP_ENDING, SUP_UNFIT, SUP_STOPPED, SUP_BURY },
+	{ SUP_ENDING, SUP_DIED, SUP_STOPPED, SUP_BURY },
+	{ SUP_ENDING, SUP_SILENT, SUP_KILLED, SUP_KILL },
+	{ SUP_ENDING, SUP_STOP, SUP_KILLED, SUP_KILL },
+	{ SUP_KILLED, SUP_UNFIT, SUP_STOPPED, SUP_BURY },
+	{ SUP_KILLED, SUP_DIED, SUP_STOPPED, SUP_BURY },
+	{ SUP_BACKOFF, SUP_UNFIT, SUP_FAILED, SUP_GIVE_UP },
+	{ SUP_BACKOFF, SUP_DELAY_OVER, SUP_STARTING, SUP_SPAWN },
+	{ SUP_BACKOFF, SUP_STOP, SUP_STOPPED, SUP_BURY },
+	{ SUP_FAILED, SUP_STOP, SUP_STOPPED, SUP_BURY },
+};
+
+static struct move expected(enum sup_state in, enum sup_event event)
+{
+	for (size_t i = 0; i < sizeof MOVES / sizeof *MOVES; i++)
+		if (MOVES[i].in == in && MOVES[i].event == event)
+			return MOVES[i];
+	return (struct move) { in, event, in, SUP_NOTHING };
+}
+
+/* Where a worker may be tried again, without a restart left it is given up. */
+static void assert_cell(enum sup_state in, enum sup_event event, unsigned restarts)
+{
+	struct move m = expected(in, event);
+	sup_init(&s, restarts);
+	s.state = in;
+	if (m.action == SUP_WAIT && restarts == 0) {
+		m.next = SUP_FAILED;
+		m.action = SUP_GIVE_UP;
+	}
+	cr_assert_eq(sup_happened(&s, event, SECOND, 0), m.action, "%s x %d, %u restarts",
+		sup_state_name(in), (int)event, restarts);
+	cr_assert_eq(s.state, m.next, "%s x %d, %u restarts: %s", sup_state_name(in), (int)event,
+		restarts, sup_state_name(s.state));
+	cr_assert_eq(s.restarts, m.action == SUP_SPAWN);
+}
+
+Test(supervise, every_cell_of_the_table_does_what_it_shall)
+{
+	for (int state = 0; state < SUP_N_STATES; state++)
+		for (int event = 0; event < SUP_N_EVENTS; event++) {
+			assert_cell((enum sup_state)state, (enum sup_event)event, SUP_RESTARTS);
+			assert_cell((enum sup_state)state, (enum sup_event)event, 0);
+		}
+}
+
 Test(supervise, no_combination_is_forgotten_and_none_leaves_the_table)
 {
 	for (int state = 0; state < SUP_N_STATES; state++) {

@@ -29,7 +29,8 @@ class Overload(unittest.TestCase):
                 self.assertLessEqual(len(refused), max(0, len(calls) - 4000))
                 calls = refused
             self.assertGreater(n_refused, 0)
-            self.assertEqual(host.call("runtime/state")["restart_count"], 0)
+            state = host.call("runtime/state")
+            self.assertEqual((state["restart_count"], state["workers"][0]["breaker"]), (0, "closed"))
 
     def test_a_background_call_is_served_under_a_constant_urgent_load(self):
         with tandem() as host:
