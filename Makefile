@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent -lxxhash $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e determinism soak coverage bench bench-kernels bench-attention bench-compare bench-limits bench-rpc bench-speculation docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e determinism soak coverage bench bench-kernels bench-attention bench-compare bench-limits bench-rpc bench-speculation bench-engine bench-steady docs lint format fuzz install clean help \
 	setup setup-ci setup-clients
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -257,6 +257,10 @@ bench-rpc: all $B/bin/bench_rpc ## the wire: lone calls, a full pipe, a thousand
 	@$B/bin/bench_rpc build/tandem build/tandem-worker models/novel-7m $(RUNS)
 bench-speculation: all $B/bin/bench_gguf ## what drafts are worth, against going without: CASES="novel-30m 1B"
 	@python3 bench/speculation.py
+bench-engine: all $B/bin/bench_gguf ## what requests beside each other cost: PARTS="streams long prefix tokenize"
+	@python3 bench/engine.py
+bench-steady: all ## whether a worker grows: REQUESTS=1000000 short ones of every kind
+	@python3 bench/steady.py
 bench-limits: all $B/bin/bench_gguf $B/bin/bench_limits ## bandwidth and peaks, and which part kernels and steps reach
 	@python3 bench/limits.py
 

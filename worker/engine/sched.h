@@ -26,8 +26,9 @@ struct sched_seq {
 };
 
 /* How much longer than without prompts a step may take while anybody decodes: what a running
- * stream notices of a neighbour's long prompt. */
-#define SCHED_SLOWDOWN 2.4
+ * stream notices of a neighbour's long prompt. Steps vary, and the slowest of a hundred should
+ * not take three times what they usually do. */
+#define SCHED_SLOWDOWN 1.8
 
 /* What a prompt row costs beside those who decode, learnt as steps go by. */
 struct sched_pace {

@@ -1,5 +1,6 @@
 /* step.c - one forward pass for everyone, and what each sequence makes of its logits. Stop 17;
  * next: worker/model/model.c */
+#include "protocol/log.h"
 #include "worker/engine/lane.h"
 #include "worker/engine/verify.h"
 #include <assert.h>
@@ -217,6 +218,8 @@ static void note_step(struct lane *l, size_t n_rows, double seconds)
 		l->running[i]->n_steps++;
 		l->running[i]->n_mates += n_together - 1;
 	}
+	log_trace("sched", "step: %zu prompt rows and %zu others in %.2f ms; these alone %.2f ms",
+		n_prefill, n_rows - n_prefill, seconds * 1e3, l->decode_s * 1e3);
 	if (n_prefill == 0)
 		step_cost_note(&l->cost, n_rows, seconds);
 	else if (l->decode_s > 0)
