@@ -178,9 +178,12 @@ check: $(SUITES) $B/bin/tandem $B/bin/tandem-worker ## every test; SAN=address,u
 	$(MAKE) --no-print-directory e2e || rc=1; \
 	tests/reports.sh $(REPORT).* || rc=1; exit $$rc
 
-e2e: $B/bin/tandem $B/bin/tandem-worker ## only the tests that drive the binaries
-	TANDEM=$B/bin/tandem TANDEM_WORKER=$B/bin/tandem-worker \
-		$(FIXED) python3 -m unittest discover -s tests/e2e $(E2EFLAGS)
+# Two files at a time: they mostly wait. What a file has to say comes in one piece.
+E2E ?= $(notdir $(wildcard tests/e2e/test_*.py))
+e2e: $B/bin/tandem $B/bin/tandem-worker ## only the tests that drive the binaries: E2E="test_wire.py"
+	@printf '%s\n' $(E2E) | TANDEM=$B/bin/tandem TANDEM_WORKER=$B/bin/tandem-worker xargs -P2 -I{} sh -c ' \
+		said=$$($(FIXED) python3 -m unittest discover -s tests/e2e -p {} 2>&1); rc=$$?; \
+		printf "== %s\n%s\n" {} "$$said"; exit $$rc'
 
 PROMPTS ?= 200
 determinism: $B/bin/test_worker $B/bin/tandem $B/bin/tandem-worker ## the whole matrix: 200 prompts, each in every circumstance
