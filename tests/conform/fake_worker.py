@@ -2,7 +2,7 @@
 """fake_worker.py - a scripted worker: speaks the worker's JSON-RPC well and computes nothing.
 
 Tokens of a text are its words' lengths; a generate says "w0 w1 …". Faults are switched on by arguments, or by
-the same words in the environment's FAKE_WORKER:
+the same words in the environment's FAKE_WORKER; other arguments, as tandem gives its workers, change nothing:
 
   --slow-ms=N        each answer comes so late           --token-ms=N     … each token (1)
   --hold-ms=N        … each answer to a tokenize         --token-bytes=N  makes tokens so much longer
@@ -377,6 +377,9 @@ class Worker:
 
 
 def main():
+    if "help" in OPTIONS:
+        print(__doc__, end="")
+        return
     if "exit" in OPTIONS:
         print("fake: bad argument", file=sys.stderr)
         sys.exit(option("exit"))

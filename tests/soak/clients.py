@@ -21,6 +21,8 @@ STEADY = {
     "generate": ("text", "tokens", "finish_reason", "stop_detail", "seed", "logprobs"),
     "initialize": ("protocolVersion", "serverInfo", "capabilities"),
     "rpc.discover": ("methods",),
+    "tools/list": ("tools",),
+    "tools/call": ("content", "structuredContent", "isError"),
 }
 
 
@@ -50,7 +52,7 @@ def make_streams(rng, n):
 
 
 def make_calls(rng, streams):
-    calls = [("initialize", {}), ("rpc.discover", {})]
+    calls = [("initialize", {}), ("rpc.discover", {}), ("tools/list", {})]
     texts = [" ".join(rng.choice(OPENINGS) for _ in range(n)) for n in (1, 3, 40, 400)]
     for text in texts:
         calls.append(("tokenize", {"model_id": "m", "text": text}))
@@ -62,6 +64,8 @@ def make_calls(rng, streams):
         ("check_draft", {"model_id": "m", "prompt": t, "seed": 5, "draft_tokens": [267, 285, 300, 16]})
         for t in texts[:2]] + [("check_draft", {"primary_id": "m", "draft_id": "d"})]
     calls += [("generate", {**s, "stream": False}) for s in streams[:6]]
+    calls += [("tools/call", {"name": "detokenize", "arguments": {"model_id": "m", "tokens": list(range(4, 4 + n))}})
+              for n in (3, 300)]
     calls.append(("batch_tokenize", {"requests": [{"model_id": m, "text": t} for t in texts for m in ("m", "absent")]}))
     calls.append(("batch_check_draft", {"requests": [c[1] for c in calls if c[0] == "check_draft" and "prompt" in c[1]]}))
     calls.append(("batch_generate", {"requests": [{**s, "stream": False} for s in streams[6:9]]}))
@@ -96,7 +100,8 @@ class Clients:
         self.is_stopping = False
         self.waiting = []  # (generator, what it waits for)
         flows = [(self.whole_stream, 40), (self.call, 30), (self.lossy_stream, 5), (self.cancelled_stream, 8),
-                 (self.hurried_stream, 4), (self.batch, 4), (self.load, 2), (self.roster, 0.3), (self.session, 4), (self.nonsense, 3)]
+                 (self.hurried_stream, 4), (self.batch, 4), (self.load, 2), (self.roster, 0.3),
+                 (self.session, 4), (self.twice, 2), (self.nonsense, 3)]
         self.flows, self.weights = zip(*flows)
         for i in range(n):
             client = self.client(i)
@@ -138,8 +143,9 @@ class Clients:
             raise Wrong(f"not an error of ours: {json.dumps(error)[:1500]}")
 
     def compare_call(self, request, expected, *codes):
-        if request.error:
-            self.excuse(request.error, *codes)
+        error = request.error or request.answer["result"].get("_meta", {}).get("tandem/error")
+        if error:
+            self.excuse(error, *codes)
         elif steady(request.method, request.answer["result"]) != expected:
             self.compare_items(request, expected)
 
@@ -238,6 +244,15 @@ class Clients:
         if made:
             self.wire.put("[" + ",".join(self.wire.text(r) for r, _ in made) + "]")
         for request, expected in made:
+            yield request
+            self.compare_call(request, expected)
+
+    def twice(self, client):
+        """Asked again while it runs, and done once: both answers are the first one's."""
+        method, params, expected = self.rng.choice([c for c in self.catalogue.calls if c[0] == "tokenize"])
+        key = f"{client}-{self.wire.n_sent}"
+        made = [self.wire.send(method, **params, client=client, idempotency_key=key) for _ in range(2)]
+        for request in made:
             yield request
             self.compare_call(request, expected)
 

@@ -1,4 +1,5 @@
-"""One fault a second, from a seed: kill -9, kill -STOP, a stall, garbage in a worker's pipe; now and then a SIGHUP."""
+"""One fault a second, from a seed: kill -9, kill -STOP, a stall, garbage in a worker's pipe, a
+host that does not read; now and then a SIGHUP."""
 import os
 import signal
 import time
@@ -19,12 +20,13 @@ def children(pid):
 
 
 class Faults:
-    def __init__(self, controller, n_workers, rng, pipes):
+    def __init__(self, wire, n_workers, rng, pipes):
         """pipes: a file in which each worker's wrapper notes `pid pipe:[inode]` of its stdout."""
-        self.controller, self.n_workers, self.rng, self.pipes = controller, n_workers, rng, pipes
+        self.wire, self.controller = wire, wire.process.pid
+        self.n_workers, self.rng, self.pipes = n_workers, rng, pipes
         self.counts, self.stalled = {}, []  # (when to go on, pid)
-        self.harmless = [self.stall] * 4 + [self.noise] * 4
-        self.kinds = [self.kill] * 4 + [self.stop] * 2 + [self.torn] * 2 + [self.hang_up] + self.harmless
+        self.harmless = [self.stall] * 4 + [self.noise] * 4 + [self.deafen]
+        self.kinds = [self.kill] * 4 + [self.stop] * 2 + [self.broken] * 2 + [self.hang_up] + self.harmless
 
     def strike(self):
         """One fault on one worker, if one is there."""
@@ -65,24 +67,31 @@ class Faults:
         os.kill(pid, signal.SIGSTOP)
         self.stalled.append((time.monotonic() + self.rng.uniform(0.05, 0.6), pid))
 
+    def deafen(self, _):
+        """Nobody reads what the controller writes, and everybody goes on asking."""
+        self.wire.deaf_until = time.monotonic() + self.rng.uniform(0.1, 0.9)
+
     def noise(self, pid):
-        """Lines that are no messages, messages that nobody asked for, a piece without a line end."""
+        """Lines that are no messages, notifications of nobody's streams, a piece without a line end."""
         self.inject(pid, self.rng.choice([
             self.rng.randbytes(self.rng.randint(1, 4000)).replace(b"\n", b" ") + b"\n",
             b"printf without a line end ",
             b'\x00\xff\xfe{"a":[[[[',
-            b'{"jsonrpc":"2.0","id":987654321,"result":{}}\n',
-            b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}\n',
-            b'{"jsonrpc":"2.0","id":"1","result":7}\n{"jsonrpc":"2.0","id":1.5,"result":{}}\n',
             b'{"jsonrpc":"2.0","method":"stream.chunk","params":{"stream_id":"nobody","token":"x"}}\n',
             b'{"jsonrpc":"2.0","method":"stream.event","params":[]}\n{"jsonrpc":"2.0","method":"stream.stats"}\n',
             b'{"jsonrpc":"2.0","id":3,"method":"generate","params":{}}\n',
             b"[]\n[[1]]\n{}\n\n\r\n" + b"[" * 3000 + b"\n",
         ]))
 
-    def torn(self, pid):
-        """The beginning of a message, whose rest is lost: what it said nobody can know."""
-        self.inject(pid, b'{"jsonrpc":"2.0","id":5,"result":{"tok\n')
+    def broken(self, pid):
+        """The beginning of a message, whose rest is lost; an answer to what was not asked: some call will wait in
+        vain, and its worker has to go."""
+        self.inject(pid, self.rng.choice([
+            b'{"jsonrpc":"2.0","id":5,"result":{"tok\n',
+            b'{"jsonrpc":"2.0","id":987654321,"result":{}}\n',
+            b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}\n',
+            b'{"jsonrpc":"2.0","id":"1","result":7}\n{"jsonrpc":"2.0","id":1.5,"result":{}}\n',
+        ]))
 
     def inject(self, pid, data):
         """Write into the pipe that is the worker's stdout, through the controller's end of it."""

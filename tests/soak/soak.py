@@ -162,7 +162,7 @@ def soak(args, folder):
     try:
         n_fds = settle(wire)
         clients = Clients(wire, catalogue, rng, args.clients)
-        faults = Faults(wire.process.pid, args.workers, random.Random(args.seed + 1), os.path.join(folder, "pipes"))
+        faults = Faults(wire, args.workers, random.Random(args.seed + 1), os.path.join(folder, "pipes"))
         watch = Watch(wire.process.pid)
         disturb(wire, clients, faults, watch, args.seconds)
         faults.resume(all_of_them=True)

@@ -72,6 +72,7 @@ class Wire:
         self.n_sent = self.n_answered = self.n_parse_errors = self.n_tokens = 0
         self.pending, self.unsent = b"", bytearray()
         self.is_closed = False
+        self.deaf_until = 0  # nothing is read before
         self.fd_in, self.fd_out = self.process.stdin.fileno(), self.process.stdout.fileno()
         os.set_blocking(self.fd_in, False)
         os.set_blocking(self.fd_out, False)
@@ -132,6 +133,10 @@ class Wire:
 
     def turn(self, seconds):
         """Read what has come, waiting at most so long for the first of it."""
+        if (deaf := self.deaf_until - time.monotonic()) > 0:
+            time.sleep(min(deaf, seconds))
+            self.flush()
+            return
         for key, _ in self.selector.select(max(0, seconds)):
             if key.fd == self.fd_in:
                 self.flush()
