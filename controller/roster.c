@@ -91,6 +91,8 @@ static void succeed(struct controller *c, struct worker *w)
 		log_info("worker %d takes the place of worker %d", w->index, old->index);
 		w->change.replaces = -1;
 		old->change.is_leaving = true;
+		/* Its turn in this step may be over, and with nothing to do it causes no other. */
+		dispatch_soon(c);
 	}
 }
 
