@@ -17,7 +17,8 @@ struct batch_caps batch_allow(const struct batch_view *v)
 		return (struct batch_caps) { 1, BATCH_BYTES };
 	}
 	bool overdue = v->oldest_wait_us >= BATCH_AGE_US && v->n_in_flight < BATCH_FRAMES;
-	if (v->n_in_flight > 0 && !overdue)
+	bool is_full = v->n_waiting >= BATCH_CALLS && v->n_in_flight <= 1;
+	if (v->n_in_flight > 0 && !overdue && !is_full)
 		return none;
 	return (struct batch_caps) { min(min(v->n_waiting, BATCH_CALLS), v->room), BATCH_BYTES };
 }

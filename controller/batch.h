@@ -2,8 +2,9 @@
  *
  * Pure policy of zero-hold batching: a worker with no frame of this method and model in
  * flight gets what waits at once, be it one call; while one is in flight, compatible calls
- * gather and leave together when it returns. Nothing ever waits for a timer: the age cap
- * is looked at only when something arrives or returns. */
+ * gather and leave together when it returns, or once they fill a frame: so a worker finds the next
+ * one there when it has done the last. Nothing ever waits for a timer: the age cap is looked at
+ * only when something arrives or returns. */
 #ifndef CONTROLLER_BATCH_H
 #define CONTROLLER_BATCH_H
 #include <stdbool.h>

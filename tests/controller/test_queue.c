@@ -209,6 +209,19 @@ Test(batch, calls_gather_while_a_frame_is_in_flight_and_leave_together)
 	cr_assert_eq(allowed(v), BATCH_CALLS);
 }
 
+Test(batch, a_full_frame_waits_behind_one_in_flight_at_the_worker_not_here)
+{
+	struct batch_view v = {
+		.gathers = true, .n_waiting = BATCH_CALLS, .n_in_flight = 1, .room = 64
+	};
+	cr_assert_eq(allowed(v), BATCH_CALLS);
+	v.n_waiting = BATCH_CALLS - 1;
+	cr_assert_eq(allowed(v), 0, "more may gather");
+	v.n_waiting = 1000;
+	v.n_in_flight = 2;
+	cr_assert_eq(allowed(v), 0);
+}
+
 Test(batch, a_frame_that_takes_long_is_joined_by_a_second_but_not_by_many)
 {
 	struct batch_view v = { .gathers = true,
