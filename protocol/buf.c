@@ -31,11 +31,11 @@ char *buf_detach(struct buf *b)
 void buf_reserve(struct buf *b, size_t more)
 {
 	size_t need;
+	if (more < b->cap - b->n_bytes)
+		return;
 	/* One more than asked: the terminator of buf_cstr. */
 	if (!mem_add(b->n_bytes, more, &need) || !mem_add(need, 1, &need))
 		log_fatal("buffer of %zu + %zu bytes overflows", b->n_bytes, more);
-	if (need <= b->cap)
-		return;
 	size_t cap = b->cap <= SIZE_MAX / 2 ? b->cap * 2 : need;
 	if (cap < need)
 		cap = need;

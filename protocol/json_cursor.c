@@ -11,7 +11,15 @@ char json_kind(struct json_span v)
 {
 	if (!v.at || v.n == 0)
 		return 0;
-	return strchr("{[\"tfn", v.at[0]) ? v.at[0] : '0';
+	switch (v.at[0]) {
+	case '{':
+	case '[':
+	case '"':
+	case 't':
+	case 'f':
+	case 'n': return v.at[0];
+	default: return '0';
+	}
 }
 
 /* -- cursors ---------------------------------------------------------------------------- */
@@ -32,11 +40,18 @@ struct json_span json_whole(const char *text, size_t n)
 	return (struct json_span) { at, (size_t)(end - at) };
 }
 
+/* Most strings are keys and pieces of words: no call is worth its while for these. */
+#define SHORT_STRING 16
+
 /* p is at the opening quote. A quote ends the string unless an odd run of backslashes
  * stands before it. */
 static const char *skip_string(const char *p, const char *end)
 {
 	const char *start = ++p;
+	const char *near = end - p > SHORT_STRING ? p + SHORT_STRING : end;
+	for (; p < near && *p != '\\'; p++)
+		if (*p == '"')
+			return p + 1;
 	while ((p = memchr(p, '"', (size_t)(end - p))) != NULL) {
 		const char *run = p;
 		while (run > start && run[-1] == '\\')
@@ -65,13 +80,19 @@ static const char *skip_container(const char *p, const char *end)
 	return end;
 }
 
+/* A number or a word ends before it. */
+static bool is_after_value(char c)
+{
+	return c == ',' || c == ']' || c == '}' || c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
 static const char *skip_value(const char *p, const char *end)
 {
 	if (p < end && *p == '"')
 		return skip_string(p, end);
 	if (p < end && (*p == '{' || *p == '['))
 		return skip_container(p, end);
-	while (p < end && !strchr(" \n\t\r,]}", *p))
+	while (p < end && !is_after_value(*p))
 		p++;
 	return p;
 }

@@ -19,6 +19,16 @@ const struct method *method_at(size_t i)
 	return NULL;
 }
 
+size_t method_index(const struct method *m)
+{
+	size_t n = 0;
+	for (size_t g = 0; g < N_GROUPS; g++)
+		for (const struct method *row = GROUPS[g]; row->name; row++, n++)
+			if (row == m)
+				return n;
+	return n;
+}
+
 const struct method *method_find(const char *name)
 {
 	for (size_t g = 0; g < N_GROUPS; g++)

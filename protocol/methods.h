@@ -77,6 +77,7 @@ struct method {
 
 const struct method *method_find(const char *name); /* NULL if there is none */
 const struct method *method_at(size_t i);           /* NULL past the end; page order */
+size_t method_index(const struct method *m); /* so that method_at finds it; else past the end */
 
 /* `-32601` with did_you_mean in data. Returns ERR_METHOD_NOT_FOUND. */
 int method_unknown(const char *name, struct fault *f);

@@ -34,9 +34,7 @@ double histogram_quantile(const struct histogram *h, double q)
 /* Row of m in the method table; TELEMETRY_METHODS when it is not there. */
 static size_t method_row(const struct method *m)
 {
-	size_t i = 0;
-	while (i < TELEMETRY_METHODS && method_at(i) && method_at(i) != m)
-		i++;
+	const size_t i = method_index(m);
 	return i < TELEMETRY_METHODS && method_at(i) ? i : TELEMETRY_METHODS;
 }
 
