@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent -lxxhash $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e determinism soak coverage bench bench-kernels bench-attention bench-compare bench-limits bench-rpc bench-speculation bench-engine bench-steady docs lint format fuzz install clean help \
+.PHONY: all demo test check check-neon e2e determinism soak coverage bench bench-kernels bench-attention bench-compare bench-limits bench-rpc bench-scenarios bench-speculation bench-engine bench-steady docs lint format fuzz install clean help \
 	setup setup-ci setup-clients
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -258,6 +258,8 @@ bench: all ## print the figures that bench/SPEED.md logs
 
 bench-rpc: all $B/bin/bench_rpc ## the wire: lone calls, a full pipe, a thousand streams
 	@$B/bin/bench_rpc build/tandem build/tandem-worker models/novel-7m $(RUNS)
+bench-scenarios: all ## the reference system's own, each with its feature off and on
+	@python3 bench/scenarios.py
 bench-speculation: all $B/bin/bench_gguf ## what drafts are worth, against going without: CASES="novel-30m 1B"
 	@python3 bench/speculation.py
 bench-engine: all $B/bin/bench_gguf ## what requests beside each other cost: PARTS="streams long prefix tokenize"

@@ -16,8 +16,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TANDEM = os.environ.get("TANDEM", os.path.join(ROOT, "build/tandem"))
 WORKER = os.environ.get("TANDEM_WORKER", os.path.join(ROOT, "build/tandem-worker"))
-MODELS = {"novel-7m": os.path.join(ROOT, "models/novel-7m"),
-          "novel-30m": os.path.join(os.environ.get("SHARED", os.path.join(ROOT, "../shared")), "models/novel-30m")}
+SHARED = os.environ.get("SHARED", os.path.join(ROOT, "../shared"))
+MODELS = {"novel-7m": os.path.join(ROOT, "models/novel-7m"), "novel-30m": os.path.join(SHARED, "models/novel-30m")}
 RUNS = 5
 TWENTY_TOKENS = "It was a cold evening in November when the old man came home to his wife."
 

@@ -47,7 +47,7 @@ const commands = {
         model = await llama.loadModel({ modelPath: file, gpuLayers: 0, useMmap: true });
         const load = seconds() - began;
         await open(4096, 1);
-        await forward(0, 0, [randomToken()]);
+        await forward(0, 0, [256]); // in any vocabulary
         return { load, first_token: seconds() - began };
     },
     async open({ context_size, sequences }) {
@@ -70,6 +70,18 @@ const commands = {
         for (let i = 0; i < n; i++)
             await forward(0, at + i, [randomToken()]);
         return { rate: n / (seconds() - began) };
+    },
+    // A question of these tokens, and n tokens of an answer.
+    async ask({ tokens, n }) {
+        depth = 0;
+        const began = seconds();
+        context._ctx.disposeSequence(0);
+        for (let i = 0; i < tokens.length; i += CHUNK)
+            await forward(0, i, tokens.slice(i, i + CHUNK), i + CHUNK >= tokens.length);
+        const first = seconds() - began;
+        for (let i = 0; i + 1 < n; i++)
+            await forward(0, tokens.length + i, [tokens[i % tokens.length]]);
+        return { first };
     },
     async together({ sequences, n, at }) {
         depth = 0;

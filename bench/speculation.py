@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import time
 
-from bench import MODELS, ROOT, WORKER, Pipe, machine
+from bench import MODELS, ROOT, SHARED, WORKER, Pipe, machine
 
 FILES = os.path.join(ROOT, "build/bench")
 WRITER = os.path.join(ROOT, "build/release/bin/bench_gguf")
@@ -72,11 +72,10 @@ class Bench:
 
 
 def novel():
-    shared = os.environ.get("SHARED", os.path.join(ROOT, "../shared"))
     if not os.path.exists(MODELS["novel-30m"]):
         print("| novel-30m | skipped: the reference models are not here | | | |")
         return
-    b = Bench(target=MODELS["novel-30m"], draft=os.path.join(shared, "models/novel-1m"))
+    b = Bench(target=MODELS["novel-30m"], draft=os.path.join(SHARED, "models/novel-1m"))
     b.compare("novel-30m by novel-1m, greedy")
     b.compare("novel-30m by novel-1m, temperature 0.8", 0.8)
     b.compare("novel-30m, look-up, greedy", 0, lambda plain: {"speculative": {}})
