@@ -35,13 +35,14 @@ static bool wants_replay(struct json_span params)
 	return json_str_is(json_find(params, "resume"), "replay");
 }
 
-static enum retry_verdict judge(struct controller *c, const struct retry_case *r)
+static enum retry_verdict judge(struct controller *c, struct retry_case *r)
 {
 	static const enum metrics_count counts[RETRY_N_VERDICTS] = { [RETRY_AGAIN] =
 									     METRICS_RETRIES,
 		[RETRY_REFUSED] = METRICS_LOST,
 		[RETRY_POISON] = METRICS_POISONED,
 		[RETRY_SPENT] = METRICS_RETRIES_SPENT };
+	r->is_far = c->opt->n_commands > 0;
 	enum retry_verdict v = retry_judge(&c->retry, r, clock_us());
 	c->metrics.counts[counts[v]]++;
 	return v;

@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RETRY_DEATHS     2    /* of workers, before the request counts as their cause */
+#define RETRY_DEATHS     2 /* of workers, before the request counts as their cause … */
+#define RETRY_DEATHS_FAR 4 /* … and behind a command, where it may have been the line's death */
 #define RETRY_PER_SECOND 16.0 /* filled in by time … */
 #define RETRY_PER_ANSWER 0.1  /* … and by each request answered */
 
@@ -28,6 +29,7 @@ enum retry_verdict {
 
 struct retry_case {
 	bool is_possible; /* what it is and asked for allows it, and a worker will be there */
+	bool is_far;      /* the worker was started by a command of the user's */
 	unsigned deaths;  /* of workers that had it since it last got further, this one included */
 };
 

@@ -2,11 +2,12 @@
  *
  * basic: no new privileges, limits (no core files, no message queues, CONFINE_FILES descriptors),
  * not dumpable (no ptrace by others of the same user), and a seccomp filter: no sockets, no new
- * programs, no ptrace, no kernel interfaces that a worker never needs; each fails with EPERM.
- * strict: also a landlock domain (linux/landlock.h): files below the model roots and what a
- * program needs to run can be read, nothing can be written. It holds for one thread and those it
- * starts, and libraries have started some before main; so the program runs itself once more inside.
- * off: nothing. Builds with sanitizers, which trace themselves, have only that. */
+ * programs, no ptrace, no change of files by their names, no kernel interfaces that a worker never
+ * needs; each fails with EPERM. strict: also a landlock domain (linux/landlock.h): files below the
+ * model roots and what a program needs to run can be read, nothing can be written. It holds for one
+ * thread and those it starts, and libraries have started some before main; so the program runs
+ * itself once more inside. off: nothing. Builds with sanitizers, which trace themselves, have only
+ * that. */
 #ifndef WORKER_CONFINE_H
 #define WORKER_CONFINE_H
 #include "protocol/buf.h"

@@ -43,6 +43,10 @@ int load_spec_read(struct load_spec *s, const struct request *rq, struct fault *
 	}
 	s->path = given ? roots_admit(&rq->w->options, given, f)
 			: roots_find(&rq->w->options, model_id, f);
+	if (s->path && roots_check_links(&rq->w->options, s->path, f) < 0) {
+		free(s->path);
+		s->path = NULL;
+	}
 	if (!s->path)
 		return f->err;
 	s->model_id = xstrdup(model_id);

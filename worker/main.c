@@ -80,8 +80,12 @@ static int confine(struct worker_options *o)
 static int serve(struct worker *w, int out, pid_t parent)
 {
 	const struct loop_io io = { .in = 0, .signals = open_signals(), .parent = parent };
-	/* When the parent dies without a word, SIGUSR1 makes the loop look. */
-	prctl(PR_SET_PDEATHSIG, SIGUSR1);
+	int death = 0;
+	prctl(PR_GET_PDEATHSIG, &death);
+	/* When the parent dies without a word, SIGUSR1 makes the loop look. A controller has asked
+	 * for SIGKILL already, which also ends who is being stopped just then. */
+	if (death == 0)
+		prctl(PR_SET_PDEATHSIG, SIGUSR1);
 	if (getppid() != parent)
 		return EXIT_SUCCESS;
 	if (confine(&w->options) != 0)

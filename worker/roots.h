@@ -17,6 +17,10 @@ char *roots_find(const struct worker_options *o, const char *model_id, struct fa
  * are followed; NULL with ERR_MODEL_LOAD otherwise, whether it exists or not. */
 char *roots_admit(const struct worker_options *o, const char *path, struct fault *f);
 
+/* With roots_only: 0 if the files of the model at an admitted path lie in a root as well when their
+ * links are followed, else ERR_MODEL_LOAD naming one that does not. */
+int roots_check_links(const struct worker_options *o, const char *path, struct fault *f);
+
 struct found_model {
 	const char *model_id, *path;
 	const char *format;       /* "safetensors" or "gguf" */

@@ -2,6 +2,7 @@
 #include "tests/controller/rig.h"
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -124,6 +125,23 @@ Test(bad_days, a_worker_that_cannot_start_is_told_to_the_caller)
 	rig_send(&r, CALL("2", "runtime/info", "{}"));
 	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"state\":\"failed\"");
 	cr_assert_eq(r.c->fleet.workers[0].generation, 1);
+}
+
+Test(bad_days, asking_how_it_is_changes_nothing)
+{
+	rig_open(&r, ARGS("--workers=2", "--", "--exit=64"));
+	rig_send(&r,
+		CALL("1", "load_model", "{\"model_id\":\"m\"}")); /* waits for the end of both */
+	rig_await(&r, "\"id\":1,");
+	rig_send(&r, CALL("2", "runtime/state", "{}"));
+	char *first = strdup(rig_await(&r, "\"id\":2,"));
+	for (size_t n = 2; n < 20; n++) {
+		rig_send(&r, CALL("2", "runtime/state", "{}"));
+		rig_await_n(&r, "\"id\":2,", n);
+		cr_assert_str_eq(r.messages[r.n_messages - 1], first);
+	}
+	rig_assert_has(first, "\"restart_count\":0");
+	free(first);
 }
 
 Test(bad_days, a_worker_that_stops_answering_is_replaced_and_its_stream_goes_on)

@@ -272,4 +272,18 @@ Test(retry, poison_and_refusals_cost_nothing)
 	cr_assert_eq(retry_judge(&b, &refused, 0), RETRY_REFUSED);
 	cr_assert_eq(retry_left(&b, 0), 1);
 }
+
+Test(retry, behind_a_command_more_deaths_are_forgiven_but_not_all)
+{
+	struct retry_budget b;
+	retry_init(&b, 9, 0);
+	for (unsigned i = 1; i < RETRY_DEATHS_FAR; i++) {
+		struct retry_case cut = { .is_possible = true, .is_far = true, .deaths = i };
+		cr_assert_eq(retry_judge(&b, &cut, 0), RETRY_AGAIN);
+	}
+	struct retry_case last = {
+		.is_possible = true, .is_far = true, .deaths = RETRY_DEATHS_FAR
+	};
+	cr_assert_eq(retry_judge(&b, &last, 0), RETRY_POISON);
+}
 TestSuite(retry, .timeout = 10);

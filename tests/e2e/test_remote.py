@@ -1,12 +1,19 @@
-"""Workers behind a command like ssh: the line is slow, it is cut, it goes dead without a word."""
+"""Workers behind a command like ssh: the line is slow, it is cut, it goes dead without a word.
+
+REMOTE=long cuts the lines at 80 times as many moments.
+"""
 import os
 import shlex
 import signal
 import tempfile
 import unittest
 
-from host import TANDEM, WORKER, Host, tandem, when_gone
+from host import PATIENCE, TANDEM, WORKER, Host, tandem, when_gone
 
+# Of each round the seed. A request that four lines were cut with before it got further counts as their
+# cause, so there are three cuts in a round.
+ROUNDS = range(80) if os.environ.get("REMOTE") == "long" else range(1)
+CUTS = (2, 1)
 LINK = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slow_link.py")
 
 
@@ -28,12 +35,11 @@ class Remote(unittest.TestCase):
             host.load()
             self.wanted = [said(host.stream(**asked(seed))) for seed in range(8)]
 
-    def open(self, *options, link=()):
+    def open(self, *options, link=((), ())):
         """A controller with two workers, each behind a line of its own."""
-        lines = [shlex.join([LINK, *link, f"--log={self.log}{i}", "elsewhere", WORKER, "--dev-stall-ms=3"])
+        lines = [shlex.join([LINK, *link[i], f"--log={self.log}{i}", "elsewhere", WORKER, "--dev-stall-ms=3"])
                  for i in range(2)]
-        self.host = Host(TANDEM, "--worker-command", lines[0], "--worker-command", lines[1].replace(
-            "--cut-after", "--never"), *options)
+        self.host = Host(TANDEM, "--worker-command", lines[0], "--worker-command", lines[1], *options)
         self.addCleanup(self.host.kill)
         self.assertEqual(self.host.load()["replicas"], 2)
 
@@ -50,11 +56,15 @@ class Remote(unittest.TestCase):
 
     def close(self):
         self.host.close()
+        self.assert_nothing_left()
+
+    def assert_nothing_left(self):
         pids = []
         for i in range(2):
             with open(f"{self.log}{i}") as log:
                 pids += map(int, log)
-        self.assertEqual(when_gone(pids, 20), 0, "workers left on the other side")
+            os.unlink(log.name)
+        self.assertEqual(when_gone(pids, PATIENCE), 0, "workers left on the other side")
 
     def test_streams_survive_a_cut(self):
         self.open()
@@ -63,9 +73,18 @@ class Remote(unittest.TestCase):
         os.kill(max(self.links(), key=lambda w: w["inflight"])["pid"], signal.SIGKILL)
         self.assert_survived(streams)
 
-    def test_streams_survive_a_cut_in_the_middle_of_a_message(self):
-        self.open(link=["--cut-after=6007"])
-        self.assert_survived([self.host.start(**asked(seed)) for seed in range(8)])
+    def test_streams_survive_cuts_of_both_lines_at_random_moments(self):
+        for seed in ROUNDS:
+            with self.subTest(seed=seed):
+                self.open(link=[(f"--cuts={n}", f"--seed={seed}-{i}") for i, n in enumerate(CUTS)])
+                self.assert_survived([self.host.start(**asked(seed)) for seed in range(8)])
+
+    def test_kill_9_of_the_controller_leaves_nothing_on_the_other_side(self):
+        self.open()
+        self.host.start(**asked(0)).wait_tokens(3)
+        os.kill(self.host.process.pid, signal.SIGKILL)
+        self.host.process.wait()
+        self.assert_nothing_left()
 
     def test_a_line_that_goes_dead_without_a_word_is_found_by_its_heartbeat(self):
         self.open("--heartbeat-ms=3000")
@@ -75,7 +94,7 @@ class Remote(unittest.TestCase):
         self.assert_survived(streams)
 
     def test_a_slow_line_is_not_taken_for_a_dead_one(self):
-        self.open("--heartbeat-ms=10000", link=["--ms=150"])
+        self.open("--heartbeat-ms=10000", link=[["--ms=150"]] * 2)
         self.assertEqual(said(self.host.stream(**asked(0))), self.wanted[0])
         self.assertEqual(self.host.call("runtime/state")["restart_count"], 0)
         self.close()

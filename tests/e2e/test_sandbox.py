@@ -16,6 +16,12 @@ def isolation(host):
 
 
 class Sandbox:
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = folder.name
+        self.roots = ["--models", os.path.dirname(NOVEL), "--models", self.root]
+
     def test_basic_is_the_default_and_told(self):
         with self.spawn() as host:
             holds = isolation(host)
@@ -32,7 +38,7 @@ class Sandbox:
         with self.spawn() as host:
             host.load()
             plain = host.stream(**ASKED).text
-        with self.spawn("--sandbox=strict", "--models", os.path.dirname(NOVEL)) as host:
+        with self.spawn("--sandbox=strict", *self.roots) as host:
             holds = isolation(host)
             host.load()
             self.assertEqual(host.stream(**ASKED).text, plain)
@@ -44,8 +50,24 @@ class Sandbox:
         self.assertEqual(holds["refused"], FORBIDDEN + ["open"])
         self.assertEqual(holds["limits"]["file_bytes"], 0)
 
+    def test_from_outside_every_thread_is_seen_to_be_confined(self):
+        with self.spawn("--sandbox=strict", *self.roots) as host:
+            host.load()
+            host.stream(**ASKED)
+            if isolation(host)["sandbox"] == "off":
+                self.skipTest("a build with sanitizers cannot be confined")
+            pid = self.worker_of(host)
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/status") as f:
+                    status = dict(line.rstrip("\n").split(":\t", 1) for line in f)
+                self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+            with open(f"/proc/{pid}/limits") as f:
+                limits = f.read()
+            self.assertRegex(limits, r"Max core file size +0 +0 ")
+            self.assertRegex(limits, r"Max file size +0 +0 ")
+
     def test_roots_only_holds_without_a_sandbox(self):
-        with self.spawn("--sandbox=off", "--roots-only", "--models", os.path.dirname(NOVEL)) as host:
+        with self.spawn("--sandbox=off", "--roots-only", *self.roots) as host:
             host.load()
             self.assert_only_roots(host)
 
@@ -53,6 +75,13 @@ class Sandbox:
         """No model from elsewhere, also when a path leads there from inside."""
         with tempfile.TemporaryDirectory() as outside:
             elsewhere = shutil.copytree(NOVEL, os.path.join(outside, "novel"))
+            linked = os.path.join(self.root, "linked")
+            os.mkdir(linked)
+            for name in os.listdir(elsewhere):
+                os.symlink(os.path.join(elsewhere, name), os.path.join(linked, name))
+            with self.assertRaises(RpcError) as refused:
+                host.load("other", path=linked)
+            self.assertIn("leads out of the model roots", refused.exception.message)
             for path in (elsewhere, os.path.join(NOVEL, os.path.relpath(elsewhere, os.path.realpath(NOVEL)))):
                 with self.assertRaises(RpcError) as refused:
                     host.load("other", path=path)
@@ -76,11 +105,19 @@ class Sandbox:
 
 
 class OnTandem(Sandbox, unittest.TestCase):
+    @staticmethod
+    def worker_of(host):
+        return host.call("runtime/state")["workers"][0]["pid"]
+
     spawn = staticmethod(tandem)
     COMMAND = [TANDEM, "--worker", WORKER]
 
 
 class OnWorker(Sandbox, unittest.TestCase):
+    @staticmethod
+    def worker_of(host):
+        return host.process.pid
+
     spawn = staticmethod(worker)
     COMMAND = [WORKER]
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,6 +65,10 @@ static int try_calls(void)
 		return 4;
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 || errno != EPERM)
 		return 5;
+	if (truncate("/dev/null", 0) == 0 || errno != EPERM)
+		return 9;
+	if (chmod("/dev/null", 0666) == 0 || errno != EPERM)
+		return 10;
 	/* What a worker lives by still works. */
 	if (pthread_create(&after, NULL, open_socket, &late) || pthread_join(after, NULL))
 		return 6;
@@ -72,7 +77,7 @@ static int try_calls(void)
 	return pipe(pipes) == 0 && malloc(1 << 20) ? 0 : 8;
 }
 
-Test(confine, sockets_programs_and_ptrace_are_refused_in_every_thread)
+Test(confine, sockets_programs_ptrace_and_changes_of_files_are_refused_in_every_thread)
 {
 	if (!is_unavailable())
 		cr_assert_eq(in_child(try_calls), 0);

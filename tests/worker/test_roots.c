@@ -237,6 +237,40 @@ Test(roots, ggufs_of_a_cached_repository_go_by_its_name_and_theirs)
 	buf_release(&out);
 }
 
+static bool is_refused(const char *path)
+{
+	struct worker_options o = OPTIONS;
+	struct fault f = { 0 };
+	o.roots_only = true;
+	bool yes = roots_check_links(&o, path, &f) < 0;
+	cr_assert(!yes || (f.err == ERR_MODEL_LOAD && strstr(f.text, "out of the model roots")),
+		"%s: %s", path, f.text);
+	cr_assert_eq(roots_check_links(&OPTIONS, path, &f), 0, "without roots_only all is allowed");
+	return yes;
+}
+
+Test(roots, files_of_a_model_that_lead_out_of_the_roots_are_refused_where_only_roots_are_allowed)
+{
+	put_text("outside.json", "{}");
+	put_model("r/m", 9);
+	put_text("r/blobs/vocab", "{}");
+	put_link("r/m/vocab.json", "../blobs/vocab");
+	put_link("r/m/dangling.json", "nowhere");
+	put_link("r/m/again", ".");
+	cr_assert_not(is_refused("r/m"));
+	put_link("r/m/1_Pooling/config.json", "../../../outside.json");
+	cr_assert(is_refused("r/m"), "a file in a folder of it");
+	put_link("r/n/model.safetensors", "../../outside.json");
+	cr_assert(is_refused("r/n"));
+	put_gguf("r/s-00001-of-00002.gguf");
+	put_link("r/other.gguf", "../outside.json");
+	cr_assert_not(is_refused("r/s-00001-of-00002.gguf"));
+	put_link("r/s-00002-of-00002.gguf", "../outside.json");
+	cr_assert(is_refused("r/s-00001-of-00002.gguf"));
+	put_gguf("r/one.gguf");
+	cr_assert_not(is_refused("r/one.gguf"));
+}
+
 Test(roots, links_are_followed_within_the_root_and_not_out_of_it_nor_round_in_circles)
 {
 	struct buf out = BUF_INIT;
