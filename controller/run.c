@@ -293,7 +293,7 @@ int run_main(int out, int argc, char **argv)
 		log_error("%s (see tandem run --help)", f.text);
 	else if (opt.base.wish == OPTIONS_HELP)
 		code = dprintf(out, "%s", run_options_help) < 0 ? EX_IOERR : 0;
-	else if (opt.is_selftest)
+	else if (opt.n_selftest)
 		code = selftest_run(out, &opt);
 	else if (read_prompt(&r) < 0)
 		log_error("the prompt on stdin cannot be read, or is too long");

@@ -10,7 +10,7 @@ const char run_options_help[] =
 	"tandem run - let a model continue a text\n"
 	"\n"
 	"usage: tandem run -m MODEL -p PROMPT [options]\n"
-	"       tandem run -m MODEL --selftest-determinism\n"
+	"       tandem run -m MODEL --selftest-determinism[=PROMPTS]\n"
 	"\n"
 	"  -m, --model=MODEL     a model folder or file, or an id found in --models\n"
 	"  -p, --prompt=TEXT     the text to continue; - reads it from stdin\n"
@@ -22,7 +22,7 @@ const char run_options_help[] =
 	"  --json                print the whole result as one line of JSON\n"
 	"  --selftest-determinism  ask the same in many circumstances: alone, in a batch, under\n"
 	"                        load, cut into chunks, cached, drafted, on more threads and\n"
-	"                        workers; tell what differs, if anything does\n"
+	"                        workers; tell what differs, if anything does (8 prompts)\n"
 	"  --workers=N  --worker=PATH  --threads=N  --models=DIR  -v  as of tandem itself\n"
 	"  --help\n"
 	"\n"
@@ -54,7 +54,7 @@ static const struct option LONG[] = {
 	{ "seed", required_argument, NULL, OPT_SEED },
 	{ "stop", required_argument, NULL, OPT_STOP },
 	{ "json", no_argument, NULL, OPT_JSON },
-	{ "selftest-determinism", no_argument, NULL, OPT_SELFTEST },
+	{ "selftest-determinism", optional_argument, NULL, OPT_SELFTEST },
 	{ "workers", required_argument, NULL, OPT_BASE },
 	{ "worker", required_argument, NULL, OPT_BASE },
 	{ "threads", required_argument, NULL, OPT_BASE },
@@ -82,6 +82,16 @@ static bool add_stop(struct run_options *o, const char *text)
 	return true;
 }
 
+static bool take_selftest(struct run_options *o, const char *text)
+{
+	char *end;
+	long n = text ? strtol(text, &end, 10) : RUN_SELFTEST;
+	if (text && (end == text || *end || n < 1 || n > RUN_SELFTEST_MOST))
+		return false;
+	o->n_selftest = (size_t)n;
+	return true;
+}
+
 static bool take(struct run_options *o, int opt, const char *value)
 {
 	struct buf *s = &o->sampling;
@@ -96,7 +106,7 @@ static bool take(struct run_options *o, int opt, const char *value)
 	case OPT_SEED: return add_number(s, "seed", value);
 	case OPT_STOP: return add_stop(o, value);
 	case OPT_JSON: o->is_json = true; return true;
-	case OPT_SELFTEST: o->is_selftest = true; return true;
+	case OPT_SELFTEST: return take_selftest(o, value);
 	case OPT_HELP: o->base.wish = OPTIONS_HELP; return true;
 	}
 	return false;
@@ -144,13 +154,13 @@ static int parse_own(
 static int check(const struct run_options *o, struct fault *f)
 {
 	bool asks_text = o->prompt || o->n_stops > 0 || o->is_json || o->sampling.n_bytes > 1;
-	if (o->is_selftest && !o->model)
+	if (o->n_selftest && !o->model)
 		return fault_set(f, ERR_INVALID_PARAMS, "the self-test needs a model (-m)");
-	if (o->is_selftest && asks_text)
+	if (o->n_selftest && asks_text)
 		return fault_set(f, ERR_INVALID_PARAMS,
 			"--selftest-determinism asks questions of its own: no prompt, sampling or "
 			"output options go with it");
-	if (!o->is_selftest && (!o->model || !o->prompt))
+	if (!o->n_selftest && (!o->model || !o->prompt))
 		return fault_set(f, ERR_INVALID_PARAMS, "run needs a model (-m) and a prompt (-p)");
 	return 0;
 }

@@ -3,7 +3,9 @@
 #define CONTROLLER_RUN_OPTIONS_H
 #include "controller/options.h"
 
-#define RUN_STOPS_MAX 10
+#define RUN_STOPS_MAX     10
+#define RUN_SELFTEST      8 /* prompts, unless it says how many */
+#define RUN_SELFTEST_MOST 1000
 
 struct run_options {
 	struct options base; /* of the controller it runs in itself */
@@ -13,7 +15,7 @@ struct run_options {
 	const char *stops[RUN_STOPS_MAX];
 	size_t n_stops;
 	bool is_json;
-	bool is_selftest; /* no text is wanted: prompt is NULL */
+	size_t n_selftest; /* prompts; if not 0, no text is wanted: prompt is NULL */
 };
 
 /* The strings are argv's. */

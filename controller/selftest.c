@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define N_PROMPTS    8
-#define N_QUESTIONS  ((size_t)2 * N_PROMPTS) /* each greedy and sampled */
 #define N_BACKGROUND 3
 #define TOKENS       12
 
@@ -37,8 +35,9 @@ struct selftest {
 	int out;
 	struct inner in;
 	const struct circumstance *now;
-	struct outcome alone[N_QUESTIONS];
-	struct buf finding; /* what differs first */
+	struct outcome *alone; /* [n_questions] */
+	struct buf finding;    /* what differs first */
+	size_t n_questions;    /* each prompt greedy and sampled */
 	size_t n_sent, n_answered, n_differing, n_background;
 	char model_id[NAME_MAX + 1];
 	bool is_over;
@@ -88,13 +87,13 @@ static const struct circumstance CIRCUMSTANCES[] = {
 
 static size_t n_to_ask(const struct selftest *s)
 {
-	return s->now->n_passes * N_QUESTIONS;
+	return s->now->n_passes * s->n_questions;
 }
 
 /* -- asking ----------------------------------------------------------------------------- */
 
 /* Of many lengths, the last longer than a chunk, and with something to look up. */
-static void add_prompt(struct buf *params, size_t i)
+static void add_prompt(struct buf *params, size_t i, bool is_last)
 {
 	static const char text[] =
 		"The harbour master counted the boats twice, wrote the number down, and counted "
@@ -102,7 +101,7 @@ static void add_prompt(struct buf *params, size_t i)
 		"count,\" said the harbour master, and closed the book. 17, 18, 19 and 20 lay at "
 		"the quay; ";
 	struct buf prompt = BUF_INIT;
-	for (size_t k = 0; k < (i + 1 == N_PROMPTS ? 5 : i % 3); k++)
+	for (size_t k = 0; k < (is_last ? 5 : i % 3); k++)
 		buf_adds(&prompt, text);
 	buf_add(&prompt, text, 1 + i * 67 % (sizeof text - 2));
 	jout_key_str(params, "prompt", prompt.data, prompt.n_bytes);
@@ -113,7 +112,7 @@ static void begin_params(const struct selftest *s, struct buf *params, size_t i)
 {
 	buf_addc(params, '{');
 	jout_key_cstr(params, "model_id", s->model_id);
-	add_prompt(params, i);
+	add_prompt(params, i, i + 1 == s->opt->n_selftest);
 	jout_key_cstr(params, "truncate", "left");
 	jout_key_bool(params, "stream", false);
 	jout_key_bool(params, "ignore_eos", true);
@@ -122,7 +121,7 @@ static void begin_params(const struct selftest *s, struct buf *params, size_t i)
 static void ask(struct selftest *s, size_t at)
 {
 	struct buf params = BUF_INIT;
-	size_t k = at % N_QUESTIONS;
+	size_t k = at % s->n_questions;
 	begin_params(s, &params, k / 2);
 	jout_key_int(&params, "max_tokens", TOKENS);
 	jout_key_num(&params, "temperature", k % 2 ? 0.8 : 0);
@@ -140,7 +139,7 @@ static void ask(struct selftest *s, size_t at)
 static void ask_background(struct selftest *s)
 {
 	struct buf params = BUF_INIT;
-	begin_params(s, &params, s->n_background % N_PROMPTS);
+	begin_params(s, &params, s->n_background % s->opt->n_selftest);
 	jout_key_int(&params, "max_tokens", (int64_t)4 * TOKENS);
 	jout_key_cstr(&params, "priority", "background");
 	buf_addc(&params, '}');
@@ -259,7 +258,7 @@ static void on_heard(void *arg, const struct rpc_msg *m)
 		if (s->n_answered < n_to_ask(s))
 			ask_background(s);
 	} else {
-		take_answer(s, (size_t)(id - ID_QUESTION) % N_QUESTIONS, m->result);
+		take_answer(s, (size_t)(id - ID_QUESTION) % s->n_questions, m->result);
 		s->n_answered++;
 	}
 	ask_on(s);
@@ -330,8 +329,9 @@ static bool tell(struct selftest *s)
 
 int selftest_run(int out, const struct run_options *opt)
 {
-	struct selftest s = { .opt = opt, .out = out };
+	struct selftest s = { .opt = opt, .out = out, .n_questions = 2 * opt->n_selftest };
 	bool any = false;
+	s.alone = xcalloc(s.n_questions, sizeof *s.alone);
 	s.in.heard = on_heard;
 	s.in.signalled = on_signal;
 	s.in.arg = &s;
@@ -344,10 +344,11 @@ int selftest_run(int out, const struct run_options *opt)
 		if (s.exit_code == 0 && !tell(&s))
 			s.exit_code = EXIT_FAILURE;
 	}
-	for (size_t k = 0; k < N_QUESTIONS; k++) {
+	for (size_t k = 0; k < s.n_questions; k++) {
 		buf_release(&s.alone[k].text);
 		buf_release(&s.alone[k].logprobs);
 	}
+	free(s.alone);
 	buf_release(&s.finding);
 	return s.exit_code ? s.exit_code : any ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -73,8 +73,8 @@ case "$*" in
 esac
 """
 
-    def run_with(self, worker):
-        return run(TANDEM, "run", "--worker", worker, "-m", NOVEL, "--selftest-determinism",
+    def run_with(self, worker, how_many=""):
+        return run(TANDEM, "run", "--worker", worker, "-m", NOVEL, "--selftest-determinism" + how_many,
                    env={**os.environ, "REAL": WORKER})
 
     def test_every_answer_is_the_same_in_every_circumstance(self):
@@ -91,17 +91,23 @@ esac
             with open(liar, "w") as f:
                 f.write(self.LIAR)
             os.chmod(liar, 0o755)
-            process = self.run_with(liar)
+            process = self.run_with(liar, "=2")
         self.assertEqual(process.returncode, 1, process.stderr)
         told = [line for line in process.stdout.splitlines() if "DIFFER" in line]
         self.assertEqual(len(told), 1, process.stdout)
-        self.assertRegex(told[0], r"^prefill chunks of 16 +16 of 16 DIFFER: prompt 1 at temperature 0, "
+        self.assertRegex(told[0], r"^prefill chunks of 16 +4 of 4 DIFFER: prompt 1 at temperature 0, "
                                   r"token 3 is 5 with -[0-9.]+, alone \d+ with -[0-9.]+$")
 
     def test_it_takes_no_question_of_the_caller(self):
         process = run(TANDEM, "run", "-m", NOVEL, "-p", "x", "--selftest-determinism")
         self.assertEqual(process.returncode, 64)
         self.assertIn("no prompt", process.stderr)
+
+    def test_how_many_prompts_it_asks_is_a_number(self):
+        for n in ("0", "1001", "two", ""):
+            process = run(TANDEM, "run", "-m", NOVEL, f"--selftest-determinism={n}")
+            self.assertEqual(process.returncode, 64, n)
+            self.assertIn("--selftest-determinism", process.stderr)
 
 
 class InspectCommand(unittest.TestCase):
