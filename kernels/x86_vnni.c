@@ -14,7 +14,8 @@
 #include <string.h>
 
 #define ALWAYS static inline __attribute__((always_inline))
-/* How far ahead of its use a line of weights is asked for. */
+/* How far ahead of its use a line of weights is asked for. Where several tiles meet a panel each
+ * asks for its share of the next one, so that memory works while all of them do. */
 #define AHEAD 4096
 /* Tiles of rows that pass over a panel while both stay in the second-level cache. */
 #define TILES_BYTES ((size_t)384 << 10)
@@ -90,6 +91,7 @@ struct patch {
 	const uint8_t *panel;
 	const void *tile;
 	size_t n_blocks;
+	size_t ahead, turn, turns; /* every turns-th block asks for weights this far ahead */
 	float *out;
 	size_t out_stride;
 	__mmask32 mask; /* of the panel's outputs */
@@ -162,8 +164,6 @@ ALWAYS void add_block(struct shape s, const uint8_t *head, const uint8_t *record
 {
 	__m512i sums[PACKED_ROWS][2];
 
-	for (size_t i = 0; i < packed_record_bytes_of(s.kind); i += 64)
-		_mm_prefetch((const char *)record + AHEAD + i, _MM_HINT_T0);
 	begin_sums(s, sums, s.kind == PACKED_Q6_K ? x->lo : x->all);
 	add_half(s, sums, record, x->q, 0);
 	const struct worth low = load_worth(s.kind, head, record, 0);
@@ -176,6 +176,12 @@ ALWAYS void add_block(struct shape s, const uint8_t *head, const uint8_t *record
 	weigh_sums(s, group, sums, low.s_hi, high.s_hi);
 	if (packed_has_min(s.kind))
 		add_minima(s, group, x->all, low.m, high.m);
+}
+
+ALWAYS void ask_for(const uint8_t *p, size_t n_bytes)
+{
+	for (size_t i = 0; i < n_bytes; i += 64)
+		_mm_prefetch((const char *)p + i, _MM_HINT_T0);
 }
 
 /* acc += the group that begins with block b, times the activations' scale. */
@@ -192,6 +198,8 @@ ALWAYS void add_group(struct shape s, const struct patch *p, size_t b, __m512 ac
 		group[r][0] = group[r][1] = _mm512_setzero_ps();
 	for (size_t i = 0; i < n; i++) {
 		x = packed_codes_of(p->tile, s.height, b + i);
+		if (p->turns == 1 || (b + i) % p->turns == p->turn)
+			ask_for(record + p->ahead, packed_record_bytes_of(s.kind));
 		add_block(s, head, record, &x, group);
 		record += packed_record_bytes_of(s.kind);
 	}
@@ -234,16 +242,20 @@ ALWAYS void run_tiles(
 	enum packed_kind kind, const struct packed_mul *m, size_t o, const size_t tiles[2])
 {
 	size_t n_outs = m->o_end - o < PACKED_OUTS ? m->o_end - o : PACKED_OUTS;
+	size_t n = tiles[1] - tiles[0];
 	struct patch p = {
 		.panel =
 			(const uint8_t *)m->w + o / PACKED_OUTS * packed_panel_bytes(kind, m->n_in),
 		.n_blocks = m->n_in / PACKED_BLOCK,
+		.ahead = n == 1 ? AHEAD : packed_panel_bytes(kind, m->n_in),
+		.turns = n,
 		.out_stride = m->out_stride,
 		.mask = n_outs == 32 ? UINT32_MAX : (1u << n_outs) - 1,
 	};
 
 	for (size_t i = tiles[0]; i < tiles[1]; i++) {
 		size_t r = packed_tile_row(m->n_rows, i);
+		p.turn = i - tiles[0];
 		p.tile = (const char *)m->x + packed_rows_bytes(r, m->n_in);
 		p.out = m->out + r * m->out_stride + o;
 		run_height(kind, &p, packed_tile_row(m->n_rows, i + 1) - r);
