@@ -46,7 +46,7 @@ static const struct shape shapes[] = {
 /* Paged K and V as the cache keeps them, and the plain form's own copies. */
 struct data {
 	const struct shape *s;
-	uint16_t *k, *v; /* [batch][n_blocks][ATTEND_TILE][n_kv_heads][head_dim] */
+	uint16_t *k, *v; /* [batch][n_blocks][n_kv_heads][ATTEND_TILE * head_dim] */
 	const void **k_blocks, **v_blocks; /* [batch][n_blocks] */
 	size_t n_blocks;
 	float *plain_k, *plain_v; /* [batch][n_kv_heads][n_tokens][head_dim] */
@@ -88,19 +88,18 @@ static void fill_head(struct data *d, size_t b, size_t head, uint64_t *state)
 {
 	const struct shape *s = d->s;
 
-	for (size_t pos = 0; pos < s->n_tokens; pos++)
-		for (size_t i = 0; i < s->head_dim; i++) {
-			size_t paged =
-				((b * d->n_blocks * ATTEND_TILE + pos) * s->n_kv_heads + head) *
-					s->head_dim +
-				i;
-			size_t plain =
-				((b * s->n_kv_heads + head) * s->n_tokens + pos) * s->head_dim + i;
-			d->k[paged] = f16_of_f32(random_float(state));
-			d->v[paged] = f16_of_f32(random_float(state));
-			d->plain_k[plain] = f32_of_f16(d->k[paged]);
-			d->plain_v[plain] = f32_of_f16(d->v[paged]);
+	for (size_t pos = 0; pos < s->n_tokens; pos++) {
+		size_t plain = ((b * s->n_kv_heads + head) * s->n_tokens + pos) * s->head_dim;
+		size_t block = b * d->n_blocks + pos / ATTEND_TILE;
+		size_t tile = (block * s->n_kv_heads + head) * ATTEND_TILE * s->head_dim;
+		for (size_t i = plain; i < plain + s->head_dim; i++) {
+			d->plain_k[i] = f32_of_f16(f16_of_f32(random_float(state)));
+			d->plain_v[i] = f32_of_f16(f16_of_f32(random_float(state)));
 		}
+		attend_store(&d->kernels,
+			&(struct attend_entry) { DTYPE_F16, s->head_dim, pos % ATTEND_TILE,
+				d->plain_k + plain, d->plain_v + plain, d->k + tile, d->v + tile });
+	}
 }
 
 static void set_up(struct data *d, const struct shape *s)
@@ -169,8 +168,7 @@ static void tiled_piece(struct data *d, size_t b, size_t head, size_t from)
 		.k = d->k_blocks + b * d->n_blocks,
 		.v = d->v_blocks + b * d->n_blocks,
 		.kv_type = DTYPE_F16,
-		.kv_stride = s->n_kv_heads * s->head_dim,
-		.kv_offset = head * s->head_dim,
+		.kv_offset = head * attend_tile_bytes(DTYPE_F16, s->head_dim),
 		.scale = 1 / sqrtf((float)s->head_dim) };
 
 	for (size_t i = from; i < s->n_rows && a.n_rows < PIECE_ROWS; i++) {

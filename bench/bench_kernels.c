@@ -214,7 +214,6 @@ static void run_attend(const struct kernels *k, struct data *d, size_t rows)
 			.k = d->blocks_k,
 			.v = d->blocks_v,
 			.kv_type = DTYPE_F16,
-			.kv_stride = 64,
 			.scale = 0.125f },
 		d->scratch);
 }

@@ -249,6 +249,7 @@ struct task {
 	enum limit bound;
 	double bytes_per_weight;
 	enum packed_kind kind;
+	enum dtype kv_type;
 };
 
 static void run_mul(struct data *d, const struct task *t)
@@ -300,12 +301,12 @@ static void run_attend(struct data *d, const struct task *t)
 {
 	static const void *blocks[2][65536 / ATTEND_TILE];
 	struct attend_row rows[32];
-	struct attend a = { rows, t->rows, 4, 64, blocks[0], blocks[1], DTYPE_F16, 64, 0, 0.125f, 0,
+	struct attend a = { rows, t->rows, 4, 64, blocks[0], blocks[1], t->kv_type, 0, 0.125f, 0,
 		NULL };
 
 	for (size_t i = 0; i < t->n_out / ATTEND_TILE; i++)
 		for (size_t j = 0; j < 2; j++)
-			blocks[j][i] = d->w + (2 * i + j) * ATTEND_TILE * 64 * 2;
+			blocks[j][i] = d->w + (2 * i + j) * attend_tile_bytes(t->kv_type, 64);
 	for (size_t i = 0; i < t->rows; i++)
 		rows[i] = (struct attend_row) { d->x + i * 256, d->out + i * 256, 0,
 			t->n_out - t->rows + i + 1 };
@@ -313,25 +314,26 @@ static void run_attend(struct data *d, const struct task *t)
 }
 
 static const struct task tasks[] = {
-	{ "mul_f32", run_mul, 1, 32768, LIMIT_READ, 4, PACKED_NONE },
-	{ "mul_bf16", run_mul, 1, 65536, LIMIT_READ, 2, PACKED_NONE },
-	{ "mul_bf16", run_mul, 8, 65536, LIMIT_READ, 2, PACKED_NONE },
-	{ "mul_bf16", run_mul, 256, 2048, LIMIT_F32, 2, PACKED_NONE },
-	{ "mul_f32", run_mul, 256, 2048, LIMIT_F32, 4, PACKED_NONE },
-	{ "mul_pairs", run_pairs, 1, 65536, LIMIT_READ, 2, PACKED_NONE },
-	{ "mul_pairs", run_pairs, 8, 65536, LIMIT_READ, 2, PACKED_NONE },
-	{ "mul_pairs", run_pairs, 256, 2048, LIMIT_BF16, 2, PACKED_NONE },
-	{ "packed_mul Q4_0", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q4_0 },
-	{ "packed_mul Q8_0", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q8_0 },
-	{ "packed_mul Q4_K", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q4_K },
-	{ "packed_mul Q6_K", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q6_K },
-	{ "packed_mul Q4_0", run_packed, 8, 131072, LIMIT_READ, 0, PACKED_Q4_0 },
-	{ "packed_mul Q4_0", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q4_0 },
-	{ "packed_mul Q8_0", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q8_0 },
-	{ "packed_mul Q4_K", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q4_K },
-	{ "packed_mul Q6_K", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q6_K },
-	{ "attend, positions", run_attend, 1, 65536, LIMIT_READ, 0, PACKED_NONE },
-	{ "attend, positions", run_attend, 32, 4096, LIMIT_F32, 0, PACKED_NONE },
+	{ "mul_f32", run_mul, 1, 32768, LIMIT_READ, 4, PACKED_NONE, DTYPE_F32 },
+	{ "mul_bf16", run_mul, 1, 65536, LIMIT_READ, 2, PACKED_NONE, DTYPE_F32 },
+	{ "mul_bf16", run_mul, 8, 65536, LIMIT_READ, 2, PACKED_NONE, DTYPE_F32 },
+	{ "mul_bf16", run_mul, 256, 2048, LIMIT_F32, 2, PACKED_NONE, DTYPE_F32 },
+	{ "mul_f32", run_mul, 256, 2048, LIMIT_F32, 4, PACKED_NONE, DTYPE_F32 },
+	{ "mul_pairs", run_pairs, 1, 65536, LIMIT_READ, 2, PACKED_NONE, DTYPE_F32 },
+	{ "mul_pairs", run_pairs, 8, 65536, LIMIT_READ, 2, PACKED_NONE, DTYPE_F32 },
+	{ "mul_pairs", run_pairs, 256, 2048, LIMIT_BF16, 2, PACKED_NONE, DTYPE_F32 },
+	{ "packed_mul Q4_0", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q4_0, DTYPE_F32 },
+	{ "packed_mul Q8_0", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q8_0, DTYPE_F32 },
+	{ "packed_mul Q4_K", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q4_K, DTYPE_F32 },
+	{ "packed_mul Q6_K", run_packed, 1, 131072, LIMIT_READ, 0, PACKED_Q6_K, DTYPE_F32 },
+	{ "packed_mul Q4_0", run_packed, 8, 131072, LIMIT_READ, 0, PACKED_Q4_0, DTYPE_F32 },
+	{ "packed_mul Q4_0", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q4_0, DTYPE_F32 },
+	{ "packed_mul Q8_0", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q8_0, DTYPE_F32 },
+	{ "packed_mul Q4_K", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q4_K, DTYPE_F32 },
+	{ "packed_mul Q6_K", run_packed, 256, 2048, LIMIT_INT8, 0, PACKED_Q6_K, DTYPE_F32 },
+	{ "attend, f16", run_attend, 1, 65536, LIMIT_READ, 0, PACKED_NONE, DTYPE_F16 },
+	{ "attend, int8", run_attend, 1, 65536, LIMIT_READ, 0, PACKED_NONE, DTYPE_INT8 },
+	{ "attend, f16", run_attend, 32, 4096, LIMIT_F32, 0, PACKED_NONE, DTYPE_F16 },
 };
 
 /* Giga-somethings of one run: bytes read, or multiplications and additions. */
@@ -340,7 +342,9 @@ static double work(const struct task *t)
 	double n = (double)t->n_out;
 
 	if (t->run == run_attend)
-		return (t->bound == LIMIT_READ ? n * 64 * 4 : n * 64 * 4 * 4 * (double)t->rows) *
+		return (t->bound == LIMIT_READ ? n / ATTEND_TILE * 2 *
+							 (double)attend_tile_bytes(t->kv_type, 64)
+					       : n * 64 * 4 * 4 * (double)t->rows) *
 		       1e-9;
 	if (t->bound != LIMIT_READ)
 		return 2 * n * (double)N_IN * (double)t->rows * 1e-9;

@@ -2,7 +2,8 @@
  *
  * Queries are taken in batches of at most BATCH, so that scratch is bounded, each K/V tile is
  * read once per batch, and the state stays in the nearest caches. Narrow K and V are widened
- * once per tile when enough queries share them; widening is exact, so bits do not change. */
+ * once per tile when enough queries share them; widening is exact, so bits do not change. A
+ * tile that comes is asked for while the one before it is computed. */
 #include "kernels/attention.h"
 #include <assert.h>
 #include <math.h>
@@ -17,7 +18,8 @@ struct batch {
 	size_t query, n_q; /* queries query .. query + n_q - 1 of row-major (row, head) */
 	float *q, *p, *m, *l, *acc;
 	float *total_m, *total_l, *total_acc;
-	float *wide_k, *wide_v; /* [ATTEND_TILE][head_dim] */
+	float *wide_k, *wide_v;   /* [ATTEND_TILE * head_dim] */
+	float *k_scale, *v_scale; /* [ATTEND_TILE] */
 };
 
 static size_t least(size_t a, size_t b)
@@ -29,7 +31,18 @@ size_t attend_scratch(size_t n_rows, size_t n_group, size_t head_dim)
 {
 	size_t n_q = least(n_rows * n_group, BATCH);
 
-	return n_q * (3 * head_dim + ATTEND_TILE + 4) + 2 * head_dim * ATTEND_TILE;
+	return n_q * (3 * head_dim + ATTEND_TILE + 4) + 2 * (head_dim + 1) * ATTEND_TILE;
+}
+
+size_t attend_tile_bytes(enum dtype kv_type, size_t head_dim)
+{
+	size_t element = kv_type == DTYPE_F32 ? 4 : kv_type == DTYPE_INT8 ? 1 : 2, n_bytes;
+
+	if (__builtin_mul_overflow(head_dim, element * ATTEND_TILE, &n_bytes) ||
+		__builtin_add_overflow(
+			n_bytes, kv_type == DTYPE_INT8 ? 2 * ATTEND_TILE : 0, &n_bytes))
+		return SIZE_MAX;
+	return n_bytes;
 }
 
 size_t attend_state_floats(size_t n_group, size_t head_dim)
@@ -41,7 +54,7 @@ static void batch_init(struct batch *b, const struct attend *a, float *scratch)
 {
 	size_t n_q = least(a->n_rows * a->n_group, BATCH);
 
-	assert(a->kv_type <= DTYPE_BF16);
+	assert(a->kv_type <= DTYPE_BF16 || a->kv_type == DTYPE_INT8);
 	b->a = a;
 	b->q = scratch;
 	b->acc = b->q + n_q * a->head_dim;
@@ -53,6 +66,8 @@ static void batch_init(struct batch *b, const struct attend *a, float *scratch)
 	b->total_l = b->total_m + n_q;
 	b->wide_k = b->total_l + n_q;
 	b->wide_v = b->wide_k + ATTEND_TILE * a->head_dim;
+	b->k_scale = b->wide_v + ATTEND_TILE * a->head_dim;
+	b->v_scale = b->k_scale + ATTEND_TILE;
 }
 
 static const struct attend_row *row_of(const struct batch *b, size_t i)
@@ -95,41 +110,35 @@ static void tile_bounds(const struct attend_row *r, size_t tile, uint8_t *first,
 
 static const void *tile_base(const struct attend *a, const void *const *blocks, size_t tile)
 {
-	size_t n_bytes = a->kv_type == DTYPE_F32 ? 4 : 2;
-
-	return (const char *)blocks[tile] + a->kv_offset * n_bytes;
+	return (const char *)blocks[tile] + a->kv_offset;
 }
 
-/* Widen positions [first, last) of a tile into `wide`, which is then read instead. */
-static void widen(const struct kernels *k, const struct attend *a, const char *base, float *wide,
-	const size_t seen[2])
+/* The scales behind a tile's codes. */
+static const float *widen_scales(
+	const struct kernels *k, const struct attend *a, const void *base, float *out)
 {
-	for (size_t j = seen[0]; j < seen[1]; j++) {
-		const void *in = base + j * a->kv_stride * 2;
-		float *out = wide + j * a->head_dim;
-		if (a->kv_type == DTYPE_F16)
-			k->f32_from_f16(out, in, a->head_dim);
-		else
-			k->f32_from_bf16(out, in, a->head_dim);
-	}
+	k->f32_from_bf16(out, (const char *)base + a->head_dim * ATTEND_TILE, ATTEND_TILE);
+	return out;
 }
 
-static void widen_tile(const struct kernels *k, struct batch *b, struct attend_tile *t)
+static const float *widen(
+	const struct kernels *k, const struct attend *a, const void *in, float *out)
 {
-	size_t seen[2] = { ATTEND_TILE, 0 };
+	const size_t n = a->head_dim * ATTEND_TILE;
 
-	for (size_t i = 0; i < t->n_q; i++) {
-		if (t->first[i] >= t->last[i])
-			continue;
-		seen[0] = least(seen[0], t->first[i]);
-		seen[1] = t->last[i] > seen[1] ? t->last[i] : seen[1];
-	}
-	widen(k, b->a, t->k, b->wide_k, seen);
-	widen(k, b->a, t->v, b->wide_v, seen);
-	t->k = b->wide_k;
-	t->v = b->wide_v;
-	t->kv_type = DTYPE_F32;
-	t->kv_stride = b->a->head_dim;
+	if (a->kv_type == DTYPE_F16)
+		k->f32_from_f16(out, in, n);
+	else if (a->kv_type == DTYPE_BF16)
+		k->f32_from_bf16(out, in, n);
+	else
+		k->f32_from_int8(out, in, n);
+	return out;
+}
+
+static void ask_for(const char *p, size_t n_bytes)
+{
+	for (size_t i = 0; i < n_bytes; i += 64)
+		__builtin_prefetch(p + i);
 }
 
 static void batch_tile(const struct kernels *k, struct batch *b, size_t tile)
@@ -150,7 +159,6 @@ static void batch_tile(const struct kernels *k, struct batch *b, size_t tile)
 		.k = tile_base(a, a->k, tile),
 		.v = tile_base(a, a->v, tile),
 		.kv_type = a->kv_type,
-		.kv_stride = a->kv_stride,
 		.first = first,
 		.last = last,
 		.scale = a->scale,
@@ -159,8 +167,15 @@ static void batch_tile(const struct kernels *k, struct batch *b, size_t tile)
 		.m = b->m,
 		.l = b->l,
 		.acc = b->acc };
-	if (t.kv_type != DTYPE_F32 && b->n_q >= WIDEN_LEAST)
-		widen_tile(k, b, &t);
+	if (t.kv_type == DTYPE_INT8) {
+		t.k_scale = widen_scales(k, a, t.k, b->k_scale);
+		t.v_scale = widen_scales(k, a, t.v, b->v_scale);
+	}
+	if (t.kv_type != DTYPE_F32 && b->n_q >= WIDEN_LEAST) {
+		t.k = widen(k, a, t.k, b->wide_k);
+		t.v = widen(k, a, t.v, b->wide_v);
+		t.kv_type = DTYPE_F32;
+	}
 	k->attend_scores(&t);
 	k->attend_weights(&t);
 	k->attend_values(&t);
@@ -184,13 +199,19 @@ static void batch_bounds(const struct batch *b, size_t *begin, size_t *end)
 static void batch_span(const struct kernels *k, struct batch *b, size_t span)
 {
 	size_t begin, end, from = span * ATTEND_SPAN;
+	size_t n_bytes = attend_tile_bytes(b->a->kv_type, b->a->head_dim);
 
 	state_clear(b, b->m, b->l, b->acc);
 	batch_bounds(b, &begin, &end);
 	begin = begin > from ? begin : from;
 	end = least(end, from + ATTEND_SPAN);
-	for (size_t at = begin / ATTEND_TILE * ATTEND_TILE; at < end; at += ATTEND_TILE)
-		batch_tile(k, b, at / ATTEND_TILE);
+	for (size_t tile = begin / ATTEND_TILE; tile * ATTEND_TILE < end; tile++) {
+		if ((tile + 1) * ATTEND_TILE < end) {
+			ask_for(tile_base(b->a, b->a->k, tile + 1), n_bytes);
+			ask_for(tile_base(b->a, b->a->v, tile + 1), n_bytes);
+		}
+		batch_tile(k, b, tile);
+	}
 }
 
 /* Join one query's state (m, l, acc) onto total: both are rescaled to the larger maximum. A

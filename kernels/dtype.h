@@ -11,6 +11,7 @@ enum dtype {
 	DTYPE_F16,  /* IEEE binary16 */
 	DTYPE_BF16, /* the upper half of an f32 */
 	DTYPE_F8_E4M3,
+	DTYPE_INT8, /* attention's K and V, whose scales lie elsewhere (attention.h) */
 	/* GGUF blocks */
 	DTYPE_Q4_0,
 	DTYPE_Q4_1,

@@ -107,6 +107,7 @@ struct packed_round;
 	/* conversions: to narrow types round to nearest even, NaN stays NaN */                  \
 	X(f32_from_f16, void, (float *out, const void *in, size_t n), 0, "exact")                \
 	X(f32_from_bf16, void, (float *out, const void *in, size_t n), 0, "exact")               \
+	X(f32_from_int8, void, (float *out, const void *in, size_t n), 0, "exact")               \
 	X(f16_from_f32, void, (void *out, const float *in, size_t n), 0, "one rounding")         \
 	X(bf16_from_f32, void, (void *out, const float *in, size_t n), 0, "one rounding")        \
 	/* reductions. max of nothing is -inf; NaN is ignored by max and argmax */               \
@@ -117,7 +118,7 @@ struct packed_round;
 	/* softmax in place of a whole row: exp(x - max) / sum */                                \
 	X(softmax, void, (float *x, size_t n), 0, "lane rule")                                   \
 	/* one tile of attention for queries that share a KV head; see attention.h */            \
-	X(attend_scores, void, (const struct attend_tile *t), 0, "lane rule")                    \
+	X(attend_scores, void, (const struct attend_tile *t), 0, "rising element")               \
 	X(attend_weights, void, (const struct attend_tile *t), 0, "lane rule")                   \
 	X(attend_values, void, (const struct attend_tile *t), 0, "rising position")
 

@@ -28,6 +28,12 @@ static void dequantize_f8_e4m3(float *out, const void *in, size_t n)
 		out[i] = f32_of_f8_e4m3(((const uint8_t *)in)[i]);
 }
 
+static void dequantize_int8(float *out, const void *in, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = ((const int8_t *)in)[i];
+}
+
 static void dequantize_q4_0(float *out, const void *blocks, size_t n)
 {
 	const struct block_q4_0 *b = blocks;
@@ -143,6 +149,7 @@ static const struct quant_type types[DTYPE_COUNT] = {
 	[DTYPE_F16] = { "F16", 1, 1, 2, dequantize_f16 },
 	[DTYPE_BF16] = { "BF16", 30, 1, 2, dequantize_bf16 },
 	[DTYPE_F8_E4M3] = { "F8_E4M3", -1, 1, 1, dequantize_f8_e4m3 },
+	[DTYPE_INT8] = { "INT8", -1, 1, 1, dequantize_int8 },
 	[DTYPE_Q4_0] = { "Q4_0", 2, QUANT_SMALL, sizeof(struct block_q4_0), dequantize_q4_0 },
 	[DTYPE_Q4_1] = { "Q4_1", 3, QUANT_SMALL, sizeof(struct block_q4_1), dequantize_q4_1 },
 	[DTYPE_Q5_0] = { "Q5_0", 6, QUANT_SMALL, sizeof(struct block_q5_0), dequantize_q5_0 },

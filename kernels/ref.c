@@ -12,6 +12,8 @@ static float load_element(const void *p, enum dtype type, size_t i)
 	const unsigned char *b = p;
 	float f;
 
+	if (type == DTYPE_INT8)
+		return ((const int8_t *)p)[i];
 	if (type == DTYPE_F16)
 		return f32_of_f16(load_u16(b + 2 * i));
 	if (type == DTYPE_BF16)
@@ -167,32 +169,29 @@ static void rope_pairs(const struct rope *a)
 }
 
 /* Address of one position's elements in a tile. */
-static const void *tile_row(const struct attend_tile *t, const void *base, size_t j)
-{
-	size_t n_bytes = t->kv_type == DTYPE_F32 ? 4 : 2;
-
-	return (const char *)base + j * t->kv_stride * n_bytes;
-}
-
 static void attend_scores(const struct attend_tile *t)
 {
 	for (size_t i = 0; i < t->n_q; i++)
-		for (size_t j = t->first[i]; j < t->last[i]; j++)
-			t->p[i * ATTEND_TILE + j] =
-				t->scale * dot(t->q + i * t->head_dim, tile_row(t, t->k, j),
-						   t->kv_type, t->head_dim);
+		for (size_t j = t->first[i]; j < t->last[i]; j++) {
+			float s = 0;
+			for (size_t d = 0; d < t->head_dim; d++)
+				s = __builtin_fmaf(t->q[i * t->head_dim + d],
+					load_element(t->k, t->kv_type, d * ATTEND_TILE + j), s);
+			if (t->k_scale)
+				s *= t->k_scale[j];
+			t->p[i * ATTEND_TILE + j] = s * t->scale;
+		}
 }
 
 static void attend_values(const struct attend_tile *t)
 {
 	for (size_t i = 0; i < t->n_q; i++) {
 		float *acc = t->acc + i * t->head_dim;
-		for (size_t j = t->first[i]; j < t->last[i]; j++) {
-			const void *v = tile_row(t, t->v, j);
+		for (size_t j = t->first[i]; j < t->last[i]; j++)
 			for (size_t d = 0; d < t->head_dim; d++)
 				acc[d] = __builtin_fmaf(t->p[i * ATTEND_TILE + j],
-					load_element(v, t->kv_type, d), acc[d]);
-		}
+					load_element(t->v, t->kv_type, j * t->head_dim + d),
+					acc[d]);
 	}
 }
 

@@ -147,6 +147,12 @@ static void f32_from_bf16(float *out, const void *in, size_t n)
 		out[i] = f32_of_bf16(load_u16((const char *)in + 2 * i));
 }
 
+static void f32_from_int8(float *out, const void *in, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = ((const int8_t *)in)[i];
+}
+
 static void f16_from_f32(void *out, const float *in, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -223,6 +229,8 @@ static void attend_weights_of(const struct attend_tile *t, size_t i)
 	}
 	t->l[i] = __builtin_fmaf(t->l[i], a, lanes_sum(v));
 	t->m[i] = m;
+	for (size_t j = first; t->v_scale && j < last; j++)
+		p[j] *= t->v_scale[j];
 	scale(t->acc + i * t->head_dim, t->acc + i * t->head_dim, a, t->head_dim);
 }
 
@@ -245,6 +253,7 @@ void ref_fill_elements(struct kernels *k)
 	k->exp = exp_all;
 	k->f32_from_f16 = f32_from_f16;
 	k->f32_from_bf16 = f32_from_bf16;
+	k->f32_from_int8 = f32_from_int8;
 	k->f16_from_f32 = f16_from_f32;
 	k->bf16_from_f32 = bf16_from_f32;
 	k->max = max;

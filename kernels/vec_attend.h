@@ -14,37 +14,80 @@ static size_t smaller(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* q·k for a tile is a product with the keys as weights. Ragged bounds are widened to what any
- * query sees: what one of them does not see, attend_weights turns to 0 unread. */
+/* Queries i.. by positions from.. of a tile; sizes are constants once inlined. */
+struct scores {
+	const struct attend_tile *t;
+	size_t i, from;
+	int n_q, n_vectors;
+	enum dtype type;
+};
+
+ALWAYS void scores_end(const struct scores *s, v16 acc[SCORES_QUERIES][SCORES_VECTORS])
+{
+	const struct attend_tile *t = s->t;
+
+	for (int e = 0; e < s->n_vectors; e++) {
+		size_t at = s->from + 16 * (size_t)e;
+		v16 worth = v_set(1);
+		if (t->k_scale)
+			worth = v_load(t->k_scale + at);
+		for (int q = 0; q < s->n_q; q++) {
+			v16 v = t->k_scale ? v_mul(acc[q][e], worth) : acc[q][e];
+			v_store(t->p + (s->i + (size_t)q) * ATTEND_TILE + at,
+				v_mul(v, v_set(t->scale)));
+		}
+	}
+}
+
+ALWAYS void scores_run(const struct scores *s)
+{
+	const size_t dim = s->t->head_dim, row = ATTEND_TILE * v_bytes(s->type);
+	const float *x = s->t->q + s->i * dim;
+	const char *k = (const char *)s->t->k + s->from * v_bytes(s->type);
+	v16 acc[SCORES_QUERIES][SCORES_VECTORS], keys[SCORES_VECTORS];
+
+	for (int q = 0; q < s->n_q; q++)
+		for (int e = 0; e < s->n_vectors; e++)
+			acc[q][e] = v_set(0);
+	for (size_t d = 0; d < dim; d++, k += row) {
+		for (int e = 0; e < s->n_vectors; e++)
+			keys[e] = v_load_as(s->type, k + 16 * (size_t)e * v_bytes(s->type));
+		for (int q = 0; q < s->n_q; q++) {
+			v16 one = v_set(x[(size_t)q * dim + d]);
+			for (int e = 0; e < s->n_vectors; e++)
+				acc[q][e] = v_fma(one, keys[e], acc[q][e]);
+		}
+	}
+	scores_end(s, acc);
+}
+
+ALWAYS void scores_group(const struct attend_tile *t, size_t i, int n_q, enum dtype type)
+{
+	for (size_t from = 0; from < ATTEND_TILE; from += (size_t)16 * SCORES_VECTORS)
+		scores_run(&(struct scores) { t, i, from, n_q, SCORES_VECTORS, type });
+}
+
+/* All positions of the tile: what a query does not see, attend_weights turns to 0 unread. */
+ALWAYS void scores_all(const struct attend_tile *t, enum dtype type)
+{
+	size_t i = 0;
+
+	for (; i + SCORES_QUERIES <= t->n_q; i += SCORES_QUERIES)
+		scores_group(t, i, SCORES_QUERIES, type);
+	for (; i + 4 <= t->n_q; i += 4)
+		scores_group(t, i, 4, type);
+	for (; i < t->n_q; i++)
+		scores_group(t, i, 1, type);
+}
+
 static void attend_scores(const struct attend_tile *t)
 {
-	size_t first = ATTEND_TILE, last = 0;
-
-	for (size_t i = 0; i < t->n_q; i++)
-		if (t->first[i] < t->last[i]) {
-			first = smaller(first, t->first[i]);
-			last = t->last[i] > last ? t->last[i] : last;
-		}
-	if (first >= last)
-		return;
-	struct mul m = { .x = t->q,
-		.n_rows = t->n_q,
-		.x_stride = t->head_dim,
-		.w = t->k,
-		.n_in = t->head_dim,
-		.w_stride = t->kv_stride * v_bytes(t->kv_type),
-		.o_begin = first,
-		.o_end = last,
-		.out = t->p,
-		.out_stride = ATTEND_TILE };
 	switch (t->kv_type) {
-	case DTYPE_F16: mul_f16(&m); break;
-	case DTYPE_BF16: mul_bf16(&m); break;
-	default: mul_f32(&m); break;
+	case DTYPE_F16: scores_all(t, DTYPE_F16); break;
+	case DTYPE_BF16: scores_all(t, DTYPE_BF16); break;
+	case DTYPE_INT8: scores_all(t, DTYPE_INT8); break;
+	default: scores_all(t, DTYPE_F32); break;
 	}
-	for (size_t i = 0; i < t->n_q; i++)
-		scale(t->p + i * ATTEND_TILE + first, t->p + i * ATTEND_TILE + first, t->scale,
-			last - first);
 }
 
 /* Half a tile, 16 positions: what a query sees of it. */
@@ -61,34 +104,54 @@ static inline v16 weigh(v16_mask seen, v16 s, v16 m)
 	return v_select(seen, v_exp(v_sub(s, m)), v_set(0));
 }
 
-static void attend_weights_of(const struct attend_tile *t, size_t i)
+/* Cap the scores of a query and move its maximum on; returns by how much that fell short. */
+static float raise_maximum(const struct attend_tile *t, size_t i)
 {
-	float *p = t->p + i * ATTEND_TILE, *acc = t->acc + i * t->head_dim, a[16];
-	v16_mask seen_low = seen_half(t, i, 0), seen_high = seen_half(t, i, 16);
 	const v16 none = v_set(-INFINITY);
+	float *p = t->p + i * ATTEND_TILE, before = t->m[i];
 
 	if (t->softcap > 0)
 		softcap(p + t->first[i], p + t->first[i], t->softcap,
 			(size_t)(t->last[i] - t->first[i]));
-	v16 low = v_load(p), high = v_load(p + 16);
-	v16 most = v_greater(v_select(seen_low, low, none), none);
-	float m = v_max_lane(v_greater(v_select(seen_high, high, none), most)) + 0.0f;
-	m = m > t->m[i] ? m : t->m[i];
-	v_store(a, v_exp(v_set(t->m[i] - m)));
-	low = weigh(seen_low, low, v_set(m));
-	high = weigh(seen_high, high, v_set(m));
+	v16 most = v_greater(v_select(seen_half(t, i, 0), v_load(p), none), none);
+	float m = v_max_lane(v_greater(v_select(seen_half(t, i, 16), v_load(p + 16), none), most)) +
+		  0.0f;
+	t->m[i] = m > before ? m : before;
+	return before - t->m[i];
+}
+
+/* Scores into weights; the state so far counts a times as much as it did. */
+static void weigh_query(const struct attend_tile *t, size_t i, float a)
+{
+	float *p = t->p + i * ATTEND_TILE, *acc = t->acc + i * t->head_dim;
+	v16_mask seen_low = seen_half(t, i, 0), seen_high = seen_half(t, i, 16);
+	v16 low = weigh(seen_low, v_load(p), v_set(t->m[i]));
+	v16 high = weigh(seen_high, v_load(p + 16), v_set(t->m[i]));
+
+	t->l[i] = __builtin_fmaf(t->l[i], a, v_sum(v_add(low, high)));
+	if (t->v_scale) {
+		low = v_select(seen_low, v_mul(low, v_load(t->v_scale)), low);
+		high = v_select(seen_high, v_mul(high, v_load(t->v_scale + 16)), high);
+	}
 	v_store(p, low);
 	v_store(p + 16, high);
-	t->l[i] = __builtin_fmaf(t->l[i], a[0], v_sum(v_add(low, high)));
-	t->m[i] = m;
-	scale(acc, acc, a[0], t->head_dim);
+	if (a != 1) /* which would change nothing */
+		scale(acc, acc, a, t->head_dim);
 }
 
 static void attend_weights(const struct attend_tile *t)
 {
-	for (size_t i = 0; i < t->n_q; i++)
-		if (t->first[i] < t->last[i])
-			attend_weights_of(t, i);
+	for (size_t i = 0; i < t->n_q; i += 16) {
+		size_t n = smaller(t->n_q - i, 16);
+		float a[16] = { 0 };
+		for (size_t q = 0; q < n; q++)
+			if (t->first[i + q] < t->last[i + q])
+				a[q] = raise_maximum(t, i + q);
+		v_store(a, v_exp(v_load(a)));
+		for (size_t q = 0; q < n; q++)
+			if (t->first[i + q] < t->last[i + q])
+				weigh_query(t, i + q, a[q]);
+	}
 }
 
 /* Queries i.. and elements d.. of a values tile; sizes are constants once inlined. */
@@ -113,7 +176,7 @@ ALWAYS void values_run(const struct values *s)
 			acc[q][e] =
 				v_load_n(out + (size_t)q * t->head_dim + 16 * (size_t)e, s->n_tail);
 	for (size_t j = s->first; j < s->last; j++) {
-		const char *row = base + j * t->kv_stride * v_bytes(s->type);
+		const char *row = base + j * t->head_dim * v_bytes(s->type);
 		for (int e = 0; e < s->n_vectors; e++)
 			v[e] = s->n_tail == 16
 				       ? v_load_as(s->type, row + 16 * (size_t)e * v_bytes(s->type))
@@ -186,6 +249,7 @@ static void attend_values(const struct attend_tile *t)
 	switch (t->kv_type) {
 	case DTYPE_F16: values_all(t, DTYPE_F16); break;
 	case DTYPE_BF16: values_all(t, DTYPE_BF16); break;
+	case DTYPE_INT8: values_all(t, DTYPE_INT8); break;
 	default: values_all(t, DTYPE_F32); break;
 	}
 }

@@ -13,6 +13,8 @@
 #define DECODE_OUTS    4
 #define VALUES_QUERIES 2
 #define VALUES_VECTORS 2
+#define SCORES_QUERIES 4
+#define SCORES_VECTORS 1
 
 typedef struct v16 {
 	__m256 a, b;
@@ -130,6 +132,24 @@ static inline v16 v_load_f16_n(const void *p, size_t n)
 	__m256i h = v_load_halves(p, n);
 	return (v16) { _mm256_cvtph_ps(_mm256_castsi256_si128(h)),
 		_mm256_cvtph_ps(_mm256_extracti128_si256(h, 1)) };
+}
+
+static inline v16 v_load_int8(const void *p)
+{
+	__m128i q = _mm_loadu_si128(p);
+
+	return (v16) { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)),
+		_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(q, 8))) };
+}
+
+static inline v16 v_load_int8_n(const void *p, size_t n)
+{
+	int8_t q[16] = { 0 };
+
+	if (n == 16)
+		return v_load_int8(p);
+	memcpy(q, p, n);
+	return v_load_int8(q);
 }
 
 static inline void v_store_f16_n(void *p, v16 v, size_t n)

@@ -17,6 +17,8 @@
 #define DECODE_OUTS    8
 #define VALUES_QUERIES 4
 #define VALUES_VECTORS 4
+#define SCORES_QUERIES 6
+#define SCORES_VECTORS 2
 
 typedef __m512 v16;
 typedef __mmask16 v16_mask;
@@ -74,6 +76,21 @@ static inline v16 v_load_f16(const void *p)
 static inline v16 v_load_f16_n(const void *p, size_t n)
 {
 	return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(v_first(n), p));
+}
+
+static inline v16 v_widen_int8(__m128i q)
+{
+	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q));
+}
+
+static inline v16 v_load_int8(const void *p)
+{
+	return v_widen_int8(_mm_loadu_si128(p));
+}
+
+static inline v16 v_load_int8_n(const void *p, size_t n)
+{
+	return v_widen_int8(_mm_maskz_loadu_epi8(v_first(n), p));
 }
 
 static inline void v_store_f16_n(void *p, v16 v, size_t n)

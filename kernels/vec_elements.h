@@ -88,6 +88,11 @@ static void f32_from_bf16(float *out, const void *in, size_t n)
 	FOR_LANES(n, v_store_n(out + i, v_load_bf16_n((const char *)in + 2 * i, c), c);)
 }
 
+static void f32_from_int8(float *out, const void *in, size_t n)
+{
+	FOR_LANES(n, v_store_n(out + i, v_load_int8_n((const char *)in + i, c), c);)
+}
+
 static void f16_from_f32(void *out, const float *in, size_t n)
 {
 	FOR_LANES(n, v_store_f16_n((char *)out + 2 * i, v_load_n(in + i, c), c);)
@@ -159,6 +164,7 @@ static void fill_elements(struct kernels *k)
 	k->exp = exp_all;
 	k->f32_from_f16 = f32_from_f16;
 	k->f32_from_bf16 = f32_from_bf16;
+	k->f32_from_int8 = f32_from_int8;
 	k->f16_from_f32 = f16_from_f32;
 	k->bf16_from_f32 = bf16_from_f32;
 	k->max = max;

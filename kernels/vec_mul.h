@@ -20,11 +20,13 @@
 
 ALWAYS size_t v_bytes(enum dtype type)
 {
-	return type == DTYPE_F32 ? 4 : 2;
+	return type == DTYPE_F32 ? 4 : type == DTYPE_INT8 ? 1 : 2;
 }
 
 ALWAYS v16 v_load_as(enum dtype type, const void *p)
 {
+	if (type == DTYPE_INT8)
+		return v_load_int8(p);
 	if (type == DTYPE_F16)
 		return v_load_f16(p);
 	return type == DTYPE_BF16 ? v_load_bf16(p) : v_load(p);
@@ -32,6 +34,8 @@ ALWAYS v16 v_load_as(enum dtype type, const void *p)
 
 ALWAYS v16 v_load_as_n(enum dtype type, const void *p, size_t n)
 {
+	if (type == DTYPE_INT8)
+		return v_load_int8_n(p, n);
 	if (type == DTYPE_F16)
 		return v_load_f16_n(p, n);
 	return type == DTYPE_BF16 ? v_load_bf16_n(p, n) : v_load_n(p, n);

@@ -13,6 +13,8 @@
 #define DECODE_OUTS    4
 #define VALUES_QUERIES 2
 #define VALUES_VECTORS 2
+#define SCORES_QUERIES 4
+#define SCORES_VECTORS 1
 
 typedef struct v16 {
 	float32x4_t v[4];
@@ -108,6 +110,27 @@ static inline v16 v_load_f16_n(const void *p, size_t n)
 		return v_load_f16(p);
 	memcpy(h, p, n * sizeof *h);
 	return v_load_f16(h);
+}
+
+static inline v16 v_load_int8(const void *p)
+{
+	int8x16_t q = vld1q_s8(p);
+	int16x8_t low = vmovl_s8(vget_low_s8(q)), high = vmovl_s8(vget_high_s8(q));
+
+	return (v16) { { vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+		vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+		vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+		vcvtq_f32_s32(vmovl_s16(vget_high_s16(high))) } };
+}
+
+static inline v16 v_load_int8_n(const void *p, size_t n)
+{
+	int8_t q[16] = { 0 };
+
+	if (n == 16)
+		return v_load_int8(p);
+	memcpy(q, p, n);
+	return v_load_int8(q);
 }
 
 static inline void v_store_f16_n(void *p, v16 v, size_t n)

@@ -12,7 +12,8 @@ static enum kv_dtype parse_kv_dtype(const char *name)
 {
 	return !name || strcmp(name, "f32") == 0 ? KV_F32
 	       : strcmp(name, "f16") == 0        ? KV_F16
-						 : KV_BF16;
+	       : strcmp(name, "bf16") == 0       ? KV_BF16
+						 : KV_INT8;
 }
 
 static enum activations parse_activations(const char *name)

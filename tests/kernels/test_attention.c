@@ -8,61 +8,92 @@
 
 #define KV_HEADS 2
 #define HEAD     1
+#define N_TYPES  4
 
-/* A paged cache of n positions, each block between guard pages so that no position that was
- * never written may be read; unwritten ones of the last block are NaN. */
+static const enum dtype types[N_TYPES] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_INT8 };
+
+/* A paged cache of n positions, each block between guard pages; positions of the last block that
+ * were never written are NaN. */
 struct cache {
 	const void **k, **v;
 	enum dtype type;
 	size_t dim, n;
 };
 
-static void *make_block(const struct cache *c, size_t filled, uint64_t seed)
+static size_t head_at(const struct cache *c)
 {
-	size_t row = KV_HEADS * c->dim, n = ATTEND_TILE * row,
-	       n_bytes = c->type == DTYPE_F32 ? 4 : 2;
-	char *b = guard_bytes(n * n_bytes, false);
+	return HEAD * attend_tile_bytes(c->type, c->dim);
+}
 
-	memset(b, 0xff, n * n_bytes);
-	if (c->type == DTYPE_F16)
-		fill_f16(b, filled * row, seed);
-	else if (c->type == DTYPE_BF16)
-		fill_bf16(b, filled * row, seed);
-	else
-		for (size_t i = 0; i < filled * row; i++)
-			memcpy(b + 4 * i,
-				&(float) { (float)(int32_t)next_random(&seed) * 0x1p-30f }, 4);
-	return b;
+static void *make_block(const struct cache *c)
+{
+	size_t n_bytes = KV_HEADS * attend_tile_bytes(c->type, c->dim);
+
+	return memset(guard_bytes(n_bytes, false), 0xff, n_bytes);
+}
+
+static void store(const struct cache *c, size_t pos, const float *k, const float *v)
+{
+	size_t block = pos / ATTEND_TILE;
+	struct kernels plain;
+
+	kernels_select(&plain, KERNELS_SCALAR);
+	attend_store(&plain, &(struct attend_entry) { c->type, c->dim, pos % ATTEND_TILE, k, v,
+				     (char *)(uintptr_t)c->k[block] + head_at(c),
+				     (char *)(uintptr_t)c->v[block] + head_at(c) });
 }
 
 static struct cache make_cache(enum dtype type, size_t dim, size_t n)
 {
 	size_t n_blocks = (n + ATTEND_TILE - 1) / ATTEND_TILE;
 	struct cache c = { .type = type, .dim = dim, .n = n };
+	float *k = guard_floats(dim, false), *v = guard_floats(dim, false);
+	uint64_t seed = 1;
 
 	c.k = guard_bytes(n_blocks * sizeof *c.k, false);
 	c.v = guard_bytes(n_blocks * sizeof *c.v, false);
 	for (size_t i = 0; i < n_blocks; i++) {
-		size_t filled =
-			n - i * ATTEND_TILE < ATTEND_TILE ? n - i * ATTEND_TILE : ATTEND_TILE;
-		c.k[i] = make_block(&c, filled, 2 * i + 1);
-		c.v[i] = make_block(&c, filled, 2 * i + 2);
+		c.k[i] = make_block(&c);
+		c.v[i] = make_block(&c);
+	}
+	for (size_t pos = 0; pos < n; pos++) {
+		for (size_t d = 0; d < dim; d++) {
+			k[d] = (float)(int32_t)next_random(&seed) * 0x1p-30f;
+			v[d] = (float)(int32_t)next_random(&seed) * 0x1p-30f;
+		}
+		store(&c, pos, k, v);
 	}
 	return c;
 }
 
-static double element(const struct cache *c, const void *const *blocks, size_t pos, size_t d)
+/* Number i of a tile, whose position is j. */
+static double stored(const struct cache *c, const void *block, size_t i, size_t j)
 {
-	size_t i = (pos % ATTEND_TILE * KV_HEADS + HEAD) * c->dim + d;
-	const char *b = blocks[pos / ATTEND_TILE];
+	const char *b = (const char *)block + head_at(c);
 	float f;
 
+	if (c->type == DTYPE_INT8)
+		return b[i] * (double)f32_of_bf16(load_u16(b + ATTEND_TILE * c->dim + 2 * j));
 	if (c->type == DTYPE_F16)
 		return f32_of_f16(load_u16(b + 2 * i));
 	if (c->type == DTYPE_BF16)
 		return f32_of_bf16(load_u16(b + 2 * i));
 	memcpy(&f, b + 4 * i, 4);
 	return f;
+}
+
+static double key(const struct cache *c, size_t pos, size_t d)
+{
+	size_t j = pos % ATTEND_TILE;
+
+	return stored(c, c->k[pos / ATTEND_TILE], d * ATTEND_TILE + j, j);
+}
+
+static double value(const struct cache *c, size_t pos, size_t d)
+{
+	size_t j = pos % ATTEND_TILE;
+
+	return stored(c, c->v[pos / ATTEND_TILE], j * c->dim + d, j);
 }
 
 static struct attend make_attend(
@@ -75,8 +106,7 @@ static struct attend make_attend(
 		.k = c->k,
 		.v = c->v,
 		.kv_type = c->type,
-		.kv_stride = KV_HEADS * c->dim,
-		.kv_offset = HEAD * c->dim,
+		.kv_offset = head_at(c),
 		.scale = 0.3f };
 }
 
@@ -92,14 +122,14 @@ static void formula(
 	for (size_t j = r->begin; j < r->end; j++) {
 		double s = 0;
 		for (size_t d = 0; d < c->dim; d++)
-			s += q[d] * element(c, c->k, j, d);
+			s += q[d] * key(c, j, d);
 		s *= (double)a->scale;
 		if (a->softcap > 0)
 			s = a->softcap * tanh(s / a->softcap);
 		double p = exp(s);
 		sum += p;
 		for (size_t d = 0; d < c->dim; d++)
-			out[d] += p * element(c, c->v, j, d);
+			out[d] += p * value(c, j, d);
 	}
 	for (size_t d = 0; d < c->dim; d++)
 		out[d] = sum > 0 ? out[d] / sum : 0;
@@ -133,7 +163,7 @@ Test(attention, follows_the_formula_on_every_path, .timeout = 120)
 
 	for (size_t i = 0; i < (size_t)5 * 8; i++) {
 		size_t dim = dims[i % 5], end = ends[i / 5], n_group = 1 + i % 4;
-		struct cache c = make_cache((enum dtype)(i % 3), dim, end);
+		struct cache c = make_cache(types[i % 3 + i % 2], dim, end);
 		struct attend_row row = { guard_floats(n_group * dim, false),
 			guard_floats(n_group * dim, false), i % 2 ? end / 3 : 0, end };
 		struct attend a = make_attend(&c, &row, 1, n_group);
@@ -148,6 +178,36 @@ Test(attention, follows_the_formula_on_every_path, .timeout = 120)
 			check_formula(&paths[p], &a, &c);
 		}
 	}
+}
+
+Test(attention, rounds_a_position_to_int8_by_its_own_scale)
+{
+	float x[3][40] = { { 0 } }, *k = x[0];
+	struct cache c = { .k = (const void *[1]) { NULL },
+		.v = (const void *[1]) { NULL },
+		.type = DTYPE_INT8,
+		.dim = 40 };
+
+	c.k[0] = make_block(&c);
+	c.v[0] = make_block(&c);
+	for (size_t d = 0; d < c.dim; d++) {
+		k[d] = (float)(d + 1) * (d % 2 ? 1e-3f : -1e-3f);
+		x[1][d] = d == 7 ? 1e30f : d == 8 ? -3e38f : 0;
+	}
+	store(&c, 3, k, x[1]);
+	store(&c, 4, x[2], k);
+	k[9] = INFINITY;
+	store(&c, 31, k, x[1]);
+	k[9] = 10e-3f;
+	for (size_t d = 0; d < c.dim; d++) {
+		cr_expect(fabs(key(&c, 3, d) - k[d]) <= 0.51 * 40e-3 / 126, "element %zu", d);
+		cr_expect(fabs(value(&c, 3, d) - x[1][d]) <= 0.51 * 3e38 / 126, "large %zu", d);
+		cr_expect_eq(key(&c, 4, d), 0, "zeros stay zeros");
+		cr_expect(isnan(key(&c, 31, d)), "what is not finite shows");
+	}
+	cr_expect_eq(attend_tile_bytes(DTYPE_INT8, 64), (size_t)ATTEND_TILE * 66);
+	cr_expect_eq(attend_tile_bytes(DTYPE_F16, 64), (size_t)ATTEND_TILE * 128);
+	cr_expect_eq(attend_tile_bytes(DTYPE_INT8, SIZE_MAX / 32), SIZE_MAX);
 }
 
 struct chunk {
@@ -203,9 +263,9 @@ Test(attention, gives_a_row_the_same_bits_in_any_chunk_on_any_path, .timeout = 1
 	struct path paths[MOST_PATHS];
 	size_t n_paths = all_paths(paths);
 
-	for (enum dtype type = DTYPE_F32; type <= DTYPE_BF16; type++) {
-		struct cache c = make_cache(type, type == DTYPE_F16 ? 64 : 24, LONGEST);
-		check_company(paths, n_paths, &c, type == DTYPE_BF16 ? 3 : 4);
+	for (size_t i = 0; i < N_TYPES; i++) {
+		struct cache c = make_cache(types[i], i % 2 ? 64 : 24, LONGEST);
+		check_company(paths, n_paths, &c, types[i] == DTYPE_BF16 ? 3 : 4);
 	}
 }
 
@@ -244,7 +304,8 @@ Test(attention, is_not_poisoned_by_what_a_row_does_not_see)
 	size_t n_paths = all_paths(paths);
 
 	for (size_t p = 0; p < n_paths; p++) {
-		struct cache c = make_cache(DTYPE_F32, dim, n);
+		struct cache c = make_cache(types[p % N_TYPES], dim, n);
+		float bad[2][32];
 		struct chunk want = make_chunk(n - 6, 6, n_group * dim, 1000);
 		struct chunk got = make_chunk(n - 6, 6, n_group * dim, 1000);
 		struct attend a = make_attend(&c, want.rows, 5, n_group);
@@ -252,10 +313,10 @@ Test(attention, is_not_poisoned_by_what_a_row_does_not_see)
 		attend(&paths[p].k, &a, scratch);
 		/* The last position turns bad; only the row that sees it may notice. */
 		for (size_t d = 0; d < dim; d++) {
-			size_t i = ((n - 1) % ATTEND_TILE * KV_HEADS + HEAD) * dim + d;
-			((float *)(uintptr_t)c.k[1])[i] = NAN;
-			((float *)(uintptr_t)c.v[1])[i] = INFINITY;
+			bad[0][d] = NAN;
+			bad[1][d] = INFINITY;
 		}
+		store(&c, n - 1, bad[0], bad[1]);
 		a = make_attend(&c, got.rows, 6, n_group);
 		attend(&paths[p].k, &a, scratch);
 		cr_assert(first_difference(want.out, got.out, 5 * n_group * dim) < 0, "%s",

@@ -270,7 +270,7 @@ Test(methods_check, old_hosts_load_models_unchanged)
 	static const char *const on[] = { "\"quantization\":\"int8\"",
 		"\"quantization\":{\"bits\":4}", "\"revision\":\"v2\"", "\"keep_alive\":-2",
 		"\"force_vision\":true", "\"warmup\":1", "\"load_kwargs\":{\"x\":1}",
-		"\"kv_cache_dtype\":\"int8\"", "\"dtype\":\"int8\"" };
+		"\"kv_cache_dtype\":\"int4\"", "\"dtype\":\"int8\"" };
 	for (size_t i = 0; i < sizeof on / sizeof on[0]; i++) {
 		char text[128];
 		snprintf(text, sizeof text, "{\"model_id\":\"m\",%s}", on[i]);

@@ -208,6 +208,24 @@ Test(golden_novel, perplexity_of_the_held_out_text_is_the_references, .timeout =
 	check_perplexity(MODEL, "tests/data/novel/novel-7m.json", 0.01);
 }
 
+Test(golden_novel, a_cache_of_int8_leaves_the_perplexity_as_it_is, .timeout = 300)
+{
+	struct mapped_file m;
+	struct fixture x;
+	double want;
+
+	if (FIXTURE_SLOW)
+		cr_skip_test("a held-out text is too long for a sanitizer");
+	struct json_span all = open_json(&m, "tests/data/novel/novel-7m.json");
+	cr_assert(json_get_num(json_find(json_find(all, "perplexity"), "ppl"), &want));
+	fixture_open_as(
+		&x, &(struct model_options) { .path = MODEL, .kv_dtype = KV_INT8 }, 2, WINDOW);
+	double have = perplexity(&x);
+	cr_assert(fabs(have / want - 1) <= 0.003, "perplexity %f, not %f", have, want);
+	fixture_close(&x);
+	mapped_file_close(&m);
+}
+
 Test(golden_novel, perplexity_of_mlx_models_is_that_of_their_dequantized_weights, .timeout = 600)
 {
 	if (access("../shared/models/novel-7m-mlx-4bit", R_OK) != 0)

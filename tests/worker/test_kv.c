@@ -58,6 +58,19 @@ Test(kv, a_shape_that_overflows_is_refused)
 	cr_assert_eq(f.err, ERR_NOMEM);
 }
 
+Test(kv, of_int8_takes_little_more_than_half_of_f16)
+{
+	struct kv_shape halves = SHAPE, bytes = SHAPE;
+
+	halves.dtype = KV_F16;
+	bytes.dtype = KV_INT8;
+	for (size_t dim = 32; dim <= 256; dim *= 2) {
+		halves.head_dim = bytes.head_dim = dim;
+		cr_expect_eq(kv_token_bytes(&halves), 16 * dim);
+		cr_expect_leq(100 * kv_token_bytes(&bytes), 55 * kv_token_bytes(&halves));
+	}
+}
+
 Test(kv, planes_of_blocks_and_layers_do_not_touch)
 {
 	struct kv_seq s;

@@ -130,6 +130,7 @@ Test(model_rows, and_with_a_cache_of_halves, .timeout = 120)
 {
 	check_crowd(2, KV_F16, ACTIVATIONS_AUTO);
 	check_crowd(2, KV_BF16, ACTIVATIONS_AUTO);
+	check_crowd(2, KV_INT8, ACTIVATIONS_AUTO);
 }
 
 Test(model_rows, and_with_activations_rounded, .timeout = 120)
@@ -192,16 +193,16 @@ Test(model_rows, a_shared_prefix_gives_the_bits_of_an_own_one, .timeout = 120)
 	fixture_close(&x);
 }
 
-Test(model_rows, a_cache_of_halves_stays_close_to_one_of_floats, .timeout = 120)
+Test(model_rows, a_cache_of_halves_or_bytes_stays_close_to_one_of_floats, .timeout = 120)
 {
-	const enum kv_dtype types[] = { KV_F32, KV_F16, KV_BF16 };
+	const enum kv_dtype types[] = { KV_F32, KV_F16, KV_BF16, KV_INT8 };
 	int32_t ids[N_TEXT];
-	float *logits[3];
+	float *logits[4];
 	size_t n = 0;
 
 	for (size_t i = 0; i < N_TEXT; i++)
 		ids[i] = text_id(i);
-	for (size_t t = 0; t < 3; t++) {
+	for (size_t t = 0; t < 4; t++) {
 		struct fixture x;
 		fixture_open_as(
 			&x, &(struct model_options) { .path = MODEL, .kv_dtype = types[t] }, 1, 64);
@@ -212,9 +213,11 @@ Test(model_rows, a_cache_of_halves_stays_close_to_one_of_floats, .timeout = 120)
 	for (size_t i = 0; i < n; i++) {
 		cr_assert_float_eq(logits[1][i], logits[0][i], 0.05, "f16");
 		cr_assert_float_eq(logits[2][i], logits[0][i], 0.4, "bf16");
+		cr_assert_float_eq(logits[3][i], logits[0][i], 0.6, "int8");
 	}
 	cr_assert_neq(memcmp(logits[0], logits[1], n * sizeof(float)), 0, "f16 was not used");
-	for (size_t t = 0; t < 3; t++)
+	cr_assert_neq(memcmp(logits[0], logits[3], n * sizeof(float)), 0, "int8 was not used");
+	for (size_t t = 0; t < 4; t++)
 		free(logits[t]);
 }
 

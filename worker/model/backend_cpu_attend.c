@@ -2,53 +2,38 @@
 #include "kernels/attention.h"
 #include "worker/model/backend_cpu.h"
 #include <assert.h>
-#include <string.h>
 
 static_assert(ATTEND_TILE == KV_BLOCK_TOKENS, "a tile of attention is a block of the cache");
 
-static enum dtype kv_type(const struct step_row *r)
+static void store_row(const struct step *s, const struct step_row *r, size_t layer, const float *k,
+	const float *v)
 {
-	switch (kv_pool_shape(r->seq->pool)->dtype) {
-	case KV_F32: return DTYPE_F32;
-	case KV_F16: return DTYPE_F16;
-	case KV_BF16: return DTYPE_BF16;
+	const struct decoder *d = s->d;
+	const int32_t block = r->seq->blocks[r->pos / KV_BLOCK_TOKENS];
+	struct attend_entry e = {
+		.kv_type = kv_element(kv_pool_shape(r->seq->pool)),
+		.head_dim = d->head_dim,
+		.at = (size_t)r->pos % KV_BLOCK_TOKENS,
+	};
+	const size_t n_bytes = attend_tile_bytes(e.kv_type, e.head_dim);
+
+	for (size_t head = 0; head < d->n_kv_heads; head++) {
+		e.k = k + head * e.head_dim;
+		e.v = v + head * e.head_dim;
+		e.k_tile = (char *)kv_block_k(r->seq->pool, block, layer) + head * n_bytes;
+		e.v_tile = (char *)kv_block_v(r->seq->pool, block, layer) + head * n_bytes;
+		attend_store(&s->k, &e);
 	}
-	return DTYPE_F32;
-}
-
-static size_t type_bytes(enum dtype t)
-{
-	return t == DTYPE_F32 ? 4 : 2;
-}
-
-static void store_row(const struct kernels *k, void *plane, const struct step_row *r,
-	const float *x, size_t width)
-{
-	enum dtype t = kv_type(r);
-	size_t at = (size_t)r->pos % KV_BLOCK_TOKENS;
-	uint8_t *out = (uint8_t *)plane + at * width * type_bytes(t);
-
-	if (t == DTYPE_F32)
-		memcpy(out, x, width * sizeof *x);
-	else if (t == DTYPE_F16)
-		k->f16_from_f32(out, x, width);
-	else
-		k->bf16_from_f32(out, x, width);
 }
 
 static void store_rows(struct step *s, void *arg, size_t begin, size_t end)
 {
 	const struct attention *a = arg;
-	size_t width = s->widths[ACT_K];
+	const size_t width = s->widths[ACT_K];
 
-	for (size_t i = begin; i < end; i++) {
-		const struct step_row *r = &s->rows[i];
-		int32_t block = r->seq->blocks[r->pos / KV_BLOCK_TOKENS];
-		store_row(&s->k, kv_block_k(r->seq->pool, block, a->layer), r,
-			s->acts[ACT_K] + i * width, width);
-		store_row(&s->k, kv_block_v(r->seq->pool, block, a->layer), r,
-			s->acts[ACT_V] + i * width, width);
-	}
+	for (size_t i = begin; i < end; i++)
+		store_row(s, &s->rows[i], a->layer, s->acts[ACT_K] + i * width,
+			s->acts[ACT_V] + i * width);
 }
 
 struct attend_job {
@@ -76,6 +61,7 @@ static void run_task(void *arg, size_t task, size_t thread)
 	const struct piece *piece = &s->pieces[task / d->n_kv_heads];
 	const struct step_row *first = &s->rows[piece->begin];
 	size_t head = task % d->n_kv_heads, n_group = d->n_heads / d->n_kv_heads;
+	const enum dtype kv_type = kv_element(kv_pool_shape(first->seq->pool));
 	const void **k = s->blocks + thread * 2 * s->max_blocks;
 	struct attend_row rows[CPU_PIECE_ROWS];
 	struct attend a = {
@@ -85,9 +71,8 @@ static void run_task(void *arg, size_t task, size_t thread)
 		.head_dim = d->head_dim,
 		.k = k,
 		.v = k + s->max_blocks,
-		.kv_type = kv_type(first),
-		.kv_stride = decoder_kv_width(d),
-		.kv_offset = head * d->head_dim,
+		.kv_type = kv_type,
+		.kv_offset = head * attend_tile_bytes(kv_type, d->head_dim),
 		.scale = j->a->scale,
 		.softcap = j->a->softcap,
 		.sinks = j->a->sinks ? j->a->sinks + head * n_group : NULL,

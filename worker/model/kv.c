@@ -1,5 +1,6 @@
 /* kv.c - the paged KV cache: a pool of blocks, and the block tables of sequences. */
 #include "worker/model/kv.h"
+#include "kernels/attention.h"
 #include "protocol/mem.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -17,23 +18,30 @@ struct kv_pool {
 	int32_t *n_users;  /* [n_blocks] */
 };
 
-static size_t element_bytes(enum kv_dtype t)
+enum dtype kv_element(const struct kv_shape *s)
 {
-	switch (t) {
-	case KV_F32: return 4;
-	case KV_F16:
-	case KV_BF16: return 2;
+	switch (s->dtype) {
+	case KV_F32: return DTYPE_F32;
+	case KV_F16: return DTYPE_F16;
+	case KV_BF16: return DTYPE_BF16;
+	case KV_INT8: return DTYPE_INT8;
 	}
-	return 0;
+	return DTYPE_F32;
 }
 
 static bool block_size(const struct kv_shape *s, size_t *plane, size_t *block)
 {
 	size_t n;
 
-	return mem_mul(s->n_kv_heads, s->head_dim, &n) &&
-	       mem_mul(n, KV_BLOCK_TOKENS * element_bytes(s->dtype), plane) &&
+	return mem_mul(s->n_kv_heads, attend_tile_bytes(kv_element(s), s->head_dim), plane) &&
 	       mem_mul(*plane, 2, &n) && mem_mul(n, s->n_layers, block) && *block > 0;
+}
+
+size_t kv_token_bytes(const struct kv_shape *s)
+{
+	size_t plane, block;
+
+	return block_size(s, &plane, &block) ? block / KV_BLOCK_TOKENS : SIZE_MAX;
 }
 
 struct kv_pool *kv_pool_new(const struct kv_shape *shape, size_t max_bytes, struct fault *f)

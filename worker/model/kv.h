@@ -6,6 +6,7 @@
  * thread; no locks. Positions are dense: a sequence of length n holds 0..n-1. */
 #ifndef WORKER_MODEL_KV_H
 #define WORKER_MODEL_KV_H
+#include "kernels/dtype.h"
 #include "protocol/err.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,7 +14,7 @@
 
 #define KV_BLOCK_TOKENS 32
 
-enum kv_dtype { KV_F32, KV_F16, KV_BF16 };
+enum kv_dtype { KV_F32, KV_F16, KV_BF16, KV_INT8 };
 
 struct kv_shape {
 	size_t n_layers, n_kv_heads, head_dim;
@@ -56,7 +57,11 @@ void kv_append_shared(struct kv_seq *s, int32_t block);
 void kv_block_keep(struct kv_pool *p, int32_t id);
 void kv_block_drop(struct kv_pool *p, int32_t id);
 
-/* K (or V) of one block and layer: [KV_BLOCK_TOKENS][n_kv_heads][head_dim] of shape.dtype. */
+enum dtype kv_element(const struct kv_shape *s);
+/* Bytes that a position takes in all layers. */
+size_t kv_token_bytes(const struct kv_shape *s);
+
+/* K (or V) of one block and layer: [n_kv_heads], each a tile of kernels/attention.h. */
 void *kv_block_k(const struct kv_pool *p, int32_t block, size_t layer);
 void *kv_block_v(const struct kv_pool *p, int32_t block, size_t layer);
 const struct kv_shape *kv_pool_shape(const struct kv_pool *p);

@@ -180,9 +180,14 @@ static int check_dtype(const struct model *m, const char *wanted, struct fault *
 		"dtype \"%s\" cannot be honoured: the weights are stored as %s", wanted, stored);
 }
 
-static size_t kv_element_bytes(enum kv_dtype t)
+static struct kv_shape kv_shape(const struct model *m)
 {
-	return t == KV_F32 ? 4 : 2;
+	return (struct kv_shape) {
+		.n_layers = m->decoder.n_layers,
+		.n_kv_heads = m->decoder.n_kv_heads,
+		.head_dim = m->decoder.head_dim,
+		.dtype = m->kv_dtype,
+	};
 }
 
 static size_t plain_length(const struct decoder *d)
@@ -200,6 +205,7 @@ static size_t plain_length(const struct decoder *d)
 static void fill_info(struct model *m)
 {
 	const struct decoder *d = &m->decoder;
+	const struct kv_shape kv = kv_shape(m);
 	const size_t packed = m->prepared ? prepared_bytes(m->prepared) : 0;
 
 	m->info = (struct model_info) {
@@ -221,8 +227,7 @@ static void fill_info(struct model *m)
 		.weight_bytes = m->weights.n_bytes + m->weights.n_owned_bytes + packed,
 		.shared_bytes = m->weights.n_bytes + packed,
 		.packed_bytes = packed,
-		.kv_bytes_per_token =
-			2 * d->n_layers * decoder_kv_width(d) * kv_element_bytes(m->kv_dtype),
+		.kv_bytes_per_token = kv_token_bytes(&kv),
 		.plain_length = plain_length(d),
 	};
 }
@@ -368,12 +373,7 @@ const struct chat *model_chat(const struct model *m)
 
 struct kv_pool *model_kv_pool(const struct model *m, size_t max_bytes, struct fault *f)
 {
-	const struct kv_shape shape = {
-		.n_layers = m->decoder.n_layers,
-		.n_kv_heads = m->decoder.n_kv_heads,
-		.head_dim = m->decoder.head_dim,
-		.dtype = m->kv_dtype,
-	};
+	const struct kv_shape shape = kv_shape(m);
 
 	return kv_pool_new(&shape, max_bytes, f);
 }
