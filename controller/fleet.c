@@ -130,7 +130,7 @@ static void start(struct worker *w)
 	struct spawned fds;
 	struct fault f;
 	w->generation++;
-	char **argv = options_worker_command(w->c->opt, w->index);
+	char **argv = options_worker_command(w->c->opt, w->command);
 	int err = spawn_process(argv, &fds, &f);
 	free(argv);
 	if (err < 0) {
@@ -286,7 +286,7 @@ static void open_slot(struct controller *c, int i)
 {
 	struct worker *w = &c->fleet.workers[i];
 	w->c = c;
-	w->index = i;
+	w->index = w->command = i;
 	w->timer = evtimer_new(c->base, on_timer, w);
 	heartbeat_init(w, c->opt->heartbeat_ms, on_silent);
 	sup_init(&w->sup, c->opt->restarts);
@@ -307,7 +307,7 @@ void fleet_start(struct controller *c)
 		start(&f->workers[i]);
 }
 
-struct worker *fleet_add(struct controller *c)
+struct worker *fleet_add(struct controller *c, const struct worker *like)
 {
 	struct fleet *f = &c->fleet;
 	int i = 0;
@@ -320,6 +320,7 @@ struct worker *fleet_add(struct controller *c)
 		f->n++;
 		open_slot(c, i);
 	}
+	w->command = like ? like->command : i;
 	w->is_vacant = false;
 	w->last_error[0] = '\0';
 	sup_init(&w->sup, c->opt->restarts);

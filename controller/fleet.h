@@ -44,6 +44,7 @@ struct roster_entry {
 struct worker {
 	struct controller *c;
 	int index;
+	int command; /* that of the user's which starts it, options_worker_command() */
 	struct supervise sup;
 	struct breaker breaker;
 	uint64_t n_garbage;  /* of the process, counted by the breaker so far */
@@ -81,8 +82,9 @@ void fleet_free(struct controller *c); /* after fleet_end() */
 bool fleet_is_settling(const struct fleet *f); /* a worker is starting or loading */
 bool fleet_may_serve(const struct fleet *f);   /* a worker serves or will */
 int fleet_size(const struct fleet *f);         /* workers there are and that stay */
-/* A new worker in a free slot, started; NULL when there is none. */
-struct worker *fleet_add(struct controller *c);
+/* A new worker in a free slot, started by the same command as `like`, or NULL: by the slot's own.
+ * NULL when there is no slot. */
+struct worker *fleet_add(struct controller *c, const struct worker *like);
 /* Its process is gone and no other follows: forget it, and what it had. */
 void fleet_vacate(struct worker *w);
 void fleet_pause(struct fleet *f, bool is_paused); /* reading of workers' stdout */

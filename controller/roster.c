@@ -107,7 +107,7 @@ static void start_successor(struct controller *c)
 		if (!due && w->change.is_due && !w->change.is_leaving && !w->is_vacant)
 			due = w;
 	}
-	struct worker *w = due ? fleet_add(c) : NULL;
+	struct worker *w = due ? fleet_add(c, due) : NULL;
 	if (!w)
 		return; /* nobody is due, or a slot has to become free first */
 	due->change.is_due = false;
@@ -215,7 +215,7 @@ void roster_add(struct controller *c, struct call *call)
 	struct worker *w = NULL;
 	if (c->phase != PHASE_SERVING)
 		fault_set(&f, ERR_SHUTTING_DOWN, "tandem is shutting down");
-	else if ((w = fleet_add(c)) == NULL)
+	else if ((w = fleet_add(c, NULL)) == NULL)
 		fault_set(&f, ERR_RUNTIME, "there are %d workers, and there cannot be more",
 			OPTIONS_WORKERS_MAX);
 	if (w)

@@ -183,6 +183,34 @@ Test(roster, renewal_replaces_every_worker_and_drops_no_stream)
 	rig_assert_has(rig_await(&r, "\"id\":3,"), "[1]");
 }
 
+static bool was_started_with(const struct worker *w, const char *argument)
+{
+	char path[32], line[4096];
+	snprintf(path, sizeof path, "/proc/%d/cmdline", (int)w->pid);
+	FILE *f = fopen(path, "re");
+	cr_assert_not_null(f);
+	size_t n = fread(line, 1, sizeof line, f);
+	fclose(f);
+	return memmem(line, n, argument, strlen(argument) + 1) != NULL;
+}
+
+Test(roster, renewal_leaves_every_worker_on_its_own_machine)
+{
+	size_t n_here = 0, n_there = 0;
+	rig_open(&r, ARGS("--worker-command=tests/conform/fake_worker.py --token-ms=1",
+			     "--worker-command=tests/conform/fake_worker.py --token-ms=2"));
+	rig_load(&r);
+	for (int i = 0; i < 2; i++)
+		before[i] = at(i)->pid;
+	roster_renew(r.c);
+	rig_until(&r, all_are_new);
+	for (int i = 0; i < r.c->fleet.n; i++) {
+		n_here += !at(i)->is_vacant && was_started_with(at(i), "--token-ms=1");
+		n_there += !at(i)->is_vacant && was_started_with(at(i), "--token-ms=2");
+	}
+	cr_assert(n_here == 1 && n_there == 1, "%zu here, %zu there", n_here, n_there);
+}
+
 static bool renewal_is_over(struct rig *rig)
 {
 	for (int i = 0; i < rig->c->fleet.n; i++)
