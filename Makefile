@@ -257,8 +257,8 @@ bench-attention: $B/bin/bench_attention ## eleven shapes against the plain-matri
 bench: all ## print the figures that bench/SPEED.md logs
 	python3 bench/bench.py
 
-bench-rpc: all $B/bin/bench_rpc ## the wire: lone calls, a full pipe, a thousand streams
-	@$B/bin/bench_rpc build/tandem build/tandem-worker models/novel-7m $(RUNS)
+bench-rpc: all $B/bin/bench_rpc ## the wire: lone calls, a full pipe, a thousand streams, one stalled; RUNS=5, PART=lone and so on
+	@$B/bin/bench_rpc build/tandem build/tandem-worker models/novel-7m $(or $(RUNS),5) $(PART)
 bench-scenarios: all ## the reference system's own, each with its feature off and on
 	@python3 bench/scenarios.py
 bench-speculation: all $B/bin/bench_gguf ## what drafts are worth, against going without: CASES="novel-30m 1B"

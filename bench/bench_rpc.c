@@ -1,9 +1,10 @@
 /* bench_rpc.c - what the wire costs: a host that does nothing but measure.
  *
- *     bench_rpc TANDEM WORKER MODEL_FOLDER [RUNS]
+ *     bench_rpc TANDEM WORKER MODEL_FOLDER [RUNS [PART]]
  *
- * Through the controller and to a worker directly in turns, medians of RUNS (5). Processor time
- * of the controller is the scheduler's own count (/proc/PID/schedstat), in nanoseconds. */
+ * Through the controller and to a worker directly in turns, medians of RUNS (5). PART is lone,
+ * full, many or stalled; without it all are run. Processor time of the controller is the
+ * scheduler's own count (/proc/PID/schedstat), in nanoseconds. */
 #include "protocol/frame.h"
 #include "protocol/json_scan.h"
 #include "protocol/mem.h"
@@ -24,7 +25,15 @@
 #define SUSTAINED_S 1.5
 #define N_STREAMS   1000
 #define MANY_TOKENS 40
+#define N_PACED     100
+#define PACE_TOKENS 200
 #define TWENTY      "It was a cold evening in November when the old man came home to his wife."
+
+struct setup {
+	char *tandem, *worker;
+	const char *model;
+	int runs;
+};
 
 struct child {
 	pid_t pid;
@@ -202,7 +211,7 @@ static struct latency measure_handshake(struct child *c)
 		quantile(times, HANDSHAKES, 0.99) };
 }
 
-static void lone(const char *name, struct latency (*measure)(struct child *c),
+static void compare(const char *name, struct latency (*measure)(struct child *c),
 	struct child *through, struct child *direct, int runs)
 {
 	double v[4][RUNS_MAX];
@@ -218,6 +227,26 @@ static void lone(const char *name, struct latency (*measure)(struct child *c),
 	printf("| %s | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f |\n", name, v[0][0], v[1][0],
 		v[0][0] - v[1][0], v[2][0], v[3][0], v[2][0] - v[3][0]);
 	fflush(stdout);
+}
+
+static void open_both(const struct setup *s, struct child *through, struct child *direct)
+{
+	child_open(through, (char *[]) { s->tandem, "--worker", s->worker, NULL });
+	child_open(direct, (char *[]) { s->worker, NULL });
+	load(through, s->model);
+	load(direct, s->model);
+}
+
+static void lone(const struct setup *s)
+{
+	struct child through, direct;
+	open_both(s, &through, &direct);
+	printf("| lone call, us | p50 via tandem | direct | difference | p99 via tandem | direct | "
+	       "difference |\n|---|---|---|---|---|---|---|\n");
+	compare("tokenize, 20 tokens", measure_tokenize, &through, &direct, s->runs);
+	compare("generate handshake", measure_handshake, &through, &direct, s->runs);
+	child_close(&through);
+	child_close(&direct);
 }
 
 /* -- a full pipe ------------------------------------------------------------------------ */
@@ -237,6 +266,23 @@ static double sustained(struct child *c)
 	for (int i = 0; i < IN_FLIGHT; i++)
 		hear(c);
 	return (double)n / took;
+}
+
+static void full(const struct setup *s)
+{
+	struct child through, direct;
+	double rate[2][RUNS_MAX];
+	open_both(s, &through, &direct);
+	for (int i = 0; i < s->runs; i++) {
+		rate[0][i] = sustained(&through);
+		rate[1][i] = sustained(&direct);
+	}
+	printf("\n| tokenize calls a second, %d in flight | via tandem | direct |\n|---|---|---|\n"
+	       "| 20 tokens each | %.0f | %.0f |\n",
+		IN_FLIGHT, quantile(rate[0], (size_t)s->runs, 0.5),
+		quantile(rate[1], (size_t)s->runs, 0.5));
+	child_close(&through);
+	child_close(&direct);
 }
 
 /* -- many streams ----------------------------------------------------------------------- */
@@ -313,10 +359,10 @@ static struct streaming stream_many(struct child *c, int n, int n_tokens, const 
 	return s;
 }
 
-static void many(char *tandem, char *worker, const char *model)
+static void many(const struct setup *setup)
 {
-	char *argv[] = { tandem, "--worker", worker, "--streams=1000", "--", "--max-running=1000",
-		NULL };
+	char *argv[] = { setup->tandem, "--worker", setup->worker, "--streams=1000", "--",
+		"--max-running=1000", NULL };
 	static const char *const names[] = { "each token by itself", "interval_tokens 16" };
 	static const char *const options[] = { "", ",\"stream_options\":{\"interval_tokens\":16}" };
 	struct child c;
@@ -324,7 +370,7 @@ static void many(char *tandem, char *worker, const char *model)
 	       "grew by |\n|---|---|---|---|\n");
 	for (int i = 0; i < 2; i++) {
 		child_open(&c, argv);
-		load(&c, model);
+		load(&c, setup->model);
 		struct streaming s = stream_many(&c, N_STREAMS, MANY_TOKENS, options[i]);
 		printf("| %s | %.0f | %.1f | %.1f |\n", names[i], s.bytes / s.tokens,
 			s.cpu_us / s.tokens, s.rss);
@@ -333,35 +379,116 @@ static void many(char *tandem, char *worker, const char *model)
 	}
 }
 
+/* -- one that nobody reads, among many --------------------------------------------------- */
+
+static void ask_paced(struct child *c, int i, bool is_stalled)
+{
+	struct buf text = BUF_INIT;
+	buf_addf(&text,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"generate\",\"params\":{\"model_id\":"
+		"\"m\","
+		"\"prompt\":\"Once upon a time\",\"max_tokens\":%d,\"ignore_eos\":true,"
+		"\"stream_id\":\"%d\"%s}}",
+		PACE_TOKENS, i, is_stalled ? ",\"stream_options\":{\"ack_window\":4}" : "");
+	send_text(c, text.data, text.n_bytes);
+	buf_release(&text);
+}
+
+static int stream_of(struct json_span m)
+{
+	static const char key[] = "\"stream_id\":\"";
+	const char *at = memmem(m.at, m.n, key, sizeof key - 1);
+	return at ? (int)strtol(at + sizeof key - 1, NULL, 10) : -1;
+}
+
+struct paced {
+	double last[N_PACED];               /* when a token of each came; 0 = none did */
+	double gaps[N_PACED * PACE_TOKENS]; /* us between tokens, once every stream has begun */
+	size_t n_begun, n_gaps;
+};
+
+/* Tokens that come together have no time between them. */
+static void note_chunk(struct paced *p, struct json_span m)
+{
+	const int i = stream_of(m);
+	const double at = now();
+	if (i <= 0 || i >= N_PACED)
+		return;
+	for (size_t n = tokens_in(m); n > 0 && p->n_begun == N_PACED - 1; n--)
+		p->gaps[p->n_gaps++] = n > 1 ? 0 : 1e6 * (at - p->last[i]);
+	p->n_begun += p->last[i] == 0;
+	p->last[i] = at;
+}
+
+/* Of all streams but the first, which nobody acknowledges if is_stalled. */
+static struct latency measure_pace(struct child *c, bool is_stalled)
+{
+	static const char cancel[] = "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"cancel\","
+				     "\"params\":{\"stream_id\":\"0\"}}";
+	static struct paced p;
+	memset(&p, 0, sizeof p);
+	for (int i = 0; i < N_PACED; i++)
+		ask_paced(c, i, is_stalled && i == 0);
+	bool is_over = !is_stalled; /* the cancel was answered, or is not needed */
+	for (int n_ended = 0; n_ended < N_PACED || !is_over;) {
+		struct json_span m = hear(c);
+		if (holds(m, "\"stream.chunk\""))
+			note_chunk(&p, m);
+		is_over = is_over || holds(m, "\"id\":2");
+		n_ended += holds(m, "\"stream.event\"");
+		if (is_stalled && n_ended == N_PACED - 1 && holds(m, "\"stream.event\""))
+			send_text(c, cancel, sizeof cancel - 1);
+	}
+	return (struct latency) { quantile(p.gaps, p.n_gaps, 0.5),
+		quantile(p.gaps, p.n_gaps, 0.99) };
+}
+
+static void stalled(const struct setup *s)
+{
+	char *argv[] = { s->tandem, "--worker", s->worker, "--", "--max-running=100", NULL };
+	struct child c;
+	double v[5][RUNS_MAX];
+	child_open(&c, argv);
+	load(&c, s->model);
+	measure_pace(&c, false);
+	for (int i = 0; i < s->runs; i++) {
+		struct latency all = measure_pace(&c, false), others = measure_pace(&c, true);
+		v[0][i] = all.p50;
+		v[1][i] = others.p50;
+		v[2][i] = all.p99;
+		v[3][i] = others.p99;
+		v[4][i] = others.p99 / all.p99;
+	}
+	child_close(&c);
+	for (int k = 0; k < 5; k++)
+		v[k][0] = quantile(v[k], (size_t)s->runs, 0.5);
+	printf("\n| between tokens of %d streams, us | p50, all read | one stalled | p99, all read "
+	       "| "
+	       "one stalled | ratio |\n|---|---|---|---|---|---|\n"
+	       "| of the other %d | %.0f | %.0f | %.0f | %.0f | %.2f |\n",
+		N_PACED, N_PACED - 1, v[0][0], v[1][0], v[2][0], v[3][0], v[4][0]);
+	fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
-	struct child through, direct;
+	static const struct {
+		const char *name;
+		void (*run)(const struct setup *s);
+	} parts[] = { { "lone", lone }, { "full", full }, { "many", many },
+		{ "stalled", stalled } };
 	if (argc < 4)
-		die("usage: bench_rpc TANDEM WORKER MODEL_FOLDER [RUNS]");
-	int runs = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 5;
-	if (runs < 1 || runs > RUNS_MAX)
+		die("usage: bench_rpc TANDEM WORKER MODEL_FOLDER [RUNS [lone|full|many|stalled]]");
+	struct setup s = { argv[1], argv[2], argv[3],
+		argc > 4 ? (int)strtol(argv[4], NULL, 10) : 5 };
+	if (s.runs < 1 || s.runs > RUNS_MAX)
 		die("1 to 15 runs");
 	sigaction(SIGPIPE, &(struct sigaction) { .sa_handler = SIG_IGN }, NULL);
-	child_open(&through, (char *[]) { argv[1], "--worker", argv[2], NULL });
-	child_open(&direct, (char *[]) { argv[2], NULL });
-	load(&through, argv[3]);
-	load(&direct, argv[3]);
-	printf("| lone call, us | p50 via tandem | direct | difference | p99 via tandem | direct | "
-	       "difference |\n|---|---|---|---|---|---|---|\n");
-	lone("tokenize, 20 tokens", measure_tokenize, &through, &direct, runs);
-	lone("generate handshake", measure_handshake, &through, &direct, runs);
-	double rate[2][RUNS_MAX];
-	for (int i = 0; i < runs; i++) {
-		rate[0][i] = sustained(&through);
-		rate[1][i] = sustained(&direct);
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+		if (argc > 5 && strcmp(argv[5], parts[i].name) != 0)
+			continue;
+		parts[i].run(&s);
+		fflush(stdout);
 	}
-	printf("\n| tokenize calls a second, %d in flight | via tandem | direct |\n|---|---|---|\n"
-	       "| 20 tokens each | %.0f | %.0f |\n",
-		IN_FLIGHT, quantile(rate[0], (size_t)runs, 0.5),
-		quantile(rate[1], (size_t)runs, 0.5));
-	fflush(stdout);
-	child_close(&through);
-	child_close(&direct);
-	many(argv[1], argv[2], argv[3]);
 	return 0;
 }
