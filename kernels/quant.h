@@ -102,6 +102,11 @@ bool quant_from_gguf(uint32_t id, enum dtype *type);
 /* Bytes of a row of n elements; 0 if n is no whole number of blocks or the type has none. */
 size_t quant_row_bytes(enum dtype type, size_t n);
 
+/* One row of n floats to Q8_0 (d = max|x| / 127) or Q4_0 (d = the largest in magnitude / -8), as
+ * those formats' own tools make them; n is a whole number of blocks, and what is not finite stays
+ * so. */
+void quantize_row(enum dtype type, const float *x, size_t n, void *out);
+
 void dequantize_q2_k(float *out, const void *blocks, size_t n); /* quant_k.c */
 void dequantize_q3_k(float *out, const void *blocks, size_t n);
 void dequantize_q4_k(float *out, const void *blocks, size_t n);

@@ -33,6 +33,13 @@ static const struct param LOAD[] = {
 		.choices = "f32 f16 bf16 int8",
 		.preset = "\"f32\"",
 		.doc = "Type of the KV cache; int8 keeps a scale for each position and head." },
+	{ .name = "quantization",
+		.type = PARAM_STRING,
+		.nullable = true,
+		.choices = "none int8 int4",
+		.preset = "\"none\"",
+		.doc = "What weights stored as floats become when they are loaded: blocks of 32 "
+		       "with a scale. Refused where they are quantized already." },
 	{ .name = "activations",
 		.type = PARAM_STRING,
 		.nullable = true,
@@ -40,8 +47,8 @@ static const struct param LOAD[] = {
 		.preset = "\"auto\"",
 		.doc = "What weights are multiplied with: float is exact; int8 rounds activations, "
 		       "to 8 bits for quantized weights and to bf16 for bf16, and is several times "
-		       "as fast; auto does as the format's own engine, like int8 for GGUF and "
-		       "float for the others." },
+		       "as fast; auto does as the format's own engine, like int8 for GGUF and for "
+		       "what was quantized at load, and float for the others." },
 	{ .name = "workers",
 		.type = PARAM_INT,
 		.nullable = true,
@@ -85,12 +92,6 @@ static const struct param LOAD[] = {
 		.type = PARAM_BOOL,
 		.nullable = true,
 		.doc = "Accepted from old hosts: there is no vision loader to fall back to." },
-	{ .name = "quantization",
-		.type = PARAM_STRING,
-		.choices = "\"none\"",
-		.refused =
-			"quantization at load is not available; load a file that is quantized or "
-			"leave it \"none\"" },
 	{ .name = "revision",
 		.type = PARAM_STRING,
 		.choices = "\"main\"",

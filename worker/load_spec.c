@@ -23,10 +23,18 @@ static enum activations parse_activations(const char *name)
 						  : ACTIVATIONS_INT8;
 }
 
+static enum quantize parse_quantize(const char *name)
+{
+	return !name || strcmp(name, "none") == 0 ? QUANTIZE_NONE
+	       : strcmp(name, "int8") == 0        ? QUANTIZE_INT8
+						  : QUANTIZE_INT4;
+}
+
 static char *write_asked(const struct load_spec *s)
 {
-	return xasprintf("%s|%zu|%s|%d|%d", s->path, s->options.context_length,
-		s->dtype ? s->dtype : "", (int)s->options.kv_dtype, (int)s->options.activations);
+	return xasprintf("%s|%zu|%s|%d|%d|%d", s->path, s->options.context_length,
+		s->dtype ? s->dtype : "", (int)s->options.kv_dtype, (int)s->options.activations,
+		(int)s->options.quantize);
 }
 
 int load_spec_read(struct load_spec *s, const struct request *rq, struct fault *f)
@@ -57,6 +65,7 @@ int load_spec_read(struct load_spec *s, const struct request *rq, struct fault *
 		.dtype = s->dtype,
 		.kv_dtype = parse_kv_dtype(params_str(params, "kv_cache_dtype")),
 		.activations = parse_activations(params_str(params, "activations")),
+		.quantize = parse_quantize(params_str(params, "quantization")),
 		.cache = &rq->w->cache };
 	s->asked = write_asked(s);
 	s->is_draft = params_bool(params, "draft", false);

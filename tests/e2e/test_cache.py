@@ -53,9 +53,9 @@ class Cache(unittest.TestCase):
     def cache(self, *args):
         return self.run_tandem("cache", "--worker", WORKER, *args)
 
-    def load(self, *options):
+    def load(self, *options, **params):
         call = {"jsonrpc": "2.0", "id": 1, "method": "load_model",
-                "params": {"model_id": "m", "local_path": self.model}}
+                "params": {"model_id": "m", "local_path": self.model, **params}}
         process = self.run_tandem("--worker", WORKER, *options, stdin=json.dumps(call) + "\n")
         answer = json.loads(process.stdout.splitlines()[0])
         self.assertEqual(answer["result"]["state"], "ready", process.stderr)
@@ -76,6 +76,17 @@ class Cache(unittest.TestCase):
         self.assertEqual(self.cache("verify").stdout, key + " whole\n")
         removed = self.cache("rm", key[:6])
         self.assertEqual((removed.returncode, self.packs()), (0, []))
+
+    def test_quantized_and_plain_loads_keep_packs_of_their_own(self):
+        self.load()
+        plain = self.packs()
+        self.load(quantization="int4")
+        both = self.packs()
+        self.assertEqual((len(plain), len(both)), (1, 2))
+        self.load(quantization="int4")
+        self.load()
+        self.assertEqual(self.packs(), both)
+        self.assertEqual(self.cache("verify").stdout.count(" whole"), 2)
 
     def test_verify_finds_one_changed_bit(self):
         self.load()

@@ -266,8 +266,8 @@ Test(methods_check, old_hosts_load_models_unchanged)
 		"{\"model_id\":\"m\",\"draft\":false,\"revision\":\"main\",\"quantization\":"
 		"\"none\","
 		"\"vision_hint\":false,\"tokenizer_config\":{}}",
-		"{\"model_id\":\"m\",\"draft\":false}");
-	static const char *const on[] = { "\"quantization\":\"int8\"",
+		"{\"model_id\":\"m\",\"draft\":false,\"quantization\":\"none\"}");
+	static const char *const on[] = { "\"quantization\":\"int3\"",
 		"\"quantization\":{\"bits\":4}", "\"revision\":\"v2\"", "\"keep_alive\":-2",
 		"\"force_vision\":true", "\"warmup\":1", "\"load_kwargs\":{\"x\":1}",
 		"\"kv_cache_dtype\":\"int4\"", "\"dtype\":\"int8\"" };

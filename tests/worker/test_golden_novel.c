@@ -157,7 +157,8 @@ static double window_nll(struct fixture *x, const int32_t *ids, float *logits)
 	return nll / (WINDOW - 1);
 }
 
-static double perplexity(struct fixture *x)
+/* Of the text's first n_windows windows. */
+static double perplexity_of(struct fixture *x, size_t n_windows)
 {
 	struct mapped_file text;
 	struct tok_ids ids = { 0 };
@@ -170,13 +171,18 @@ static double perplexity(struct fixture *x)
 	cr_assert_eq(tokenizer_encode(model_tokenizer(x->model), (const char *)text.data,
 			     text.n_bytes, 0, &ids, &f),
 		0, "%s", f.text);
-	for (; (n + 1) * WINDOW <= ids.n; n++)
+	for (; n < n_windows && (n + 1) * WINDOW <= ids.n; n++)
 		nll += window_nll(x, ids.ids + n * WINDOW, logits);
-	cr_assert_eq(n * WINDOW, 15360);
+	cr_assert_eq(n, n_windows);
 	mapped_file_close(&text);
 	tok_ids_release(&ids);
 	free(logits);
 	return exp(nll / (double)n);
+}
+
+static double perplexity(struct fixture *x)
+{
+	return perplexity_of(x, 15360 / WINDOW);
 }
 
 static void check_perplexity(const char *model, const char *golden, double tolerance)
@@ -224,6 +230,39 @@ Test(golden_novel, a_cache_of_int8_leaves_the_perplexity_as_it_is, .timeout = 30
 	cr_assert(fabs(have / want - 1) <= 0.003, "perplexity %f, not %f", have, want);
 	fixture_close(&x);
 	mapped_file_close(&m);
+}
+
+static double perplexity_as(const struct model_options *opt, const char *quantization)
+{
+	struct fixture x;
+
+	fixture_open_as(&x, opt, 2, WINDOW);
+	cr_assert_str_eq(model_info(x.model)->quantization, quantization);
+	double ppl = perplexity_of(&x, 6);
+	fixture_close(&x);
+	return ppl;
+}
+
+Test(golden_novel, quantized_at_load_it_reads_nearly_as_well, .timeout = 300)
+{
+	struct model_options opt = { .path = MODEL };
+	double exact, fast;
+
+	if (FIXTURE_SLOW)
+		cr_skip_test("a held-out text is too long for a sanitizer");
+	const double want = perplexity_as(&opt, "none");
+	for (opt.quantize = QUANTIZE_INT8; opt.quantize <= QUANTIZE_INT4; opt.quantize++) {
+		const bool is_int8 = opt.quantize == QUANTIZE_INT8;
+		opt.activations = ACTIVATIONS_FLOAT;
+		exact = perplexity_as(&opt, is_int8 ? "int8" : "int4");
+		opt.activations = ACTIVATIONS_AUTO;
+		fast = perplexity_as(&opt, is_int8 ? "int8" : "int4");
+		cr_expect(fabs(exact / want - 1) <= (is_int8 ? 0.003 : 0.08), "%f, not %f", exact,
+			want);
+		cr_expect(fabs(fast / exact - 1) <= 0.005, "int8 activations %f, not %f", fast,
+			exact);
+		cr_expect(exact != want, "nothing was quantized");
+	}
 }
 
 Test(golden_novel, perplexity_of_mlx_models_is_that_of_their_dequantized_weights, .timeout = 600)

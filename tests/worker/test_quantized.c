@@ -242,6 +242,21 @@ Test(quantized, mlx_settings_of_single_tensors_come_before_the_common_ones, .tim
 		"mixed");
 }
 
+Test(quantized, what_is_quantized_is_not_quantized_again, .timeout = 60)
+{
+	struct twins t = { .bits = 4, .group = 64, .seed = 3 };
+	char *folder = tiny_model_folder("{" FIELDS ",\"quantization\":{\"bits\":4}}");
+	struct fault f = { 0 };
+	struct model *m;
+
+	add_llama(&t);
+	st_write(&t.packed, folder, "model.safetensors");
+	const struct model_options opt = { .path = folder, .quantize = QUANTIZE_INT4 };
+	cr_assert_eq(model_open(&opt, &m, &f), ERR_MODEL_LOAD);
+	cr_assert_not_null(strstr(f.text, "quantized already (4-bit)"), "%s", f.text);
+	tiny_model_remove(folder);
+}
+
 Test(quantized, mlx_mxfp4_equals_its_dequantized_weights, .timeout = 60)
 {
 	struct twins t = { .mxfp4 = true, .seed = 3 };

@@ -5,6 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void each_of_ffn(struct ffn *f, void (*fn)(void *arg, struct matrix *m), void *arg)
+{
+	fn(arg, &f->gate);
+	fn(arg, &f->up);
+	fn(arg, &f->down);
+}
+
+void decoder_each_matrix(struct decoder *d, void (*fn)(void *arg, struct matrix *m), void *arg)
+{
+	for (size_t i = 0; i < d->n_layers; i++) {
+		struct layer *l = &d->layers[i];
+		fn(arg, &l->q);
+		fn(arg, &l->k);
+		fn(arg, &l->v);
+		fn(arg, &l->o);
+		each_of_ffn(&l->ffn, fn, arg);
+		for (size_t e = 0; e < l->experts.n_experts; e++)
+			each_of_ffn(&l->experts.experts[e], fn, arg);
+	}
+	fn(arg, &d->head.matrix);
+}
+
 size_t decoder_q_width(const struct decoder *d)
 {
 	return d->n_heads * d->head_dim;

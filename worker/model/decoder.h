@@ -105,6 +105,8 @@ void decoder_make_experts(struct decoder *d, size_t i);
 void decoder_bind_experts(
 	struct decoder *d, struct weights *w, size_t i, const struct expert_names *names);
 
+/* Every matrix a step multiplies with but routers: those of the layers, then the head. */
+void decoder_each_matrix(struct decoder *d, void (*fn)(void *arg, struct matrix *m), void *arg);
 size_t decoder_q_width(const struct decoder *d);
 size_t decoder_kv_width(const struct decoder *d);
 void decoder_release(struct decoder *d);

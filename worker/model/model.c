@@ -9,6 +9,7 @@
 #include "worker/model/pooling.h"
 #include "worker/model/prepared.h"
 #include "worker/model/quantization.h"
+#include "worker/model/quantizing.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -232,7 +233,12 @@ static void fill_info(struct model *m)
 	};
 }
 
-static const char *const ACTIVATIONS_WORDS[] = { "", "float", "int8" };
+/* By enum quantize and enum activations. */
+static const char *const CHOICES[][3] = {
+	{ "", "float", "int8" },
+	{ "|int8", "float|int8", "int8|int8" },
+	{ "|int4", "float|int4", "int8|int4" },
+};
 
 static struct prepared *new_prepared(const struct model *m, const struct model_options *opt)
 {
@@ -245,7 +251,7 @@ static struct prepared *new_prepared(const struct model *m, const struct model_o
 		.source = m->files.tensors,
 		.config = config_where(m->files.config),
 		.kernels = kernels_name(kernels_select(&k, mask)),
-		.choices = ACTIVATIONS_WORDS[opt->activations],
+		.choices = CHOICES[opt->quantize][opt->activations],
 		.model = m->path,
 		.progress = opt->progress,
 		.progress_arg = opt->progress_arg,
@@ -270,9 +276,35 @@ static int bind(struct model *m, const struct model_options *opt, struct fault *
 	return m->quantization ? config_status(m->quantization, f) : 0;
 }
 
+static int report_quantizing(void *arg, double done, struct fault *f)
+{
+	return report(arg, 0.5 + done / 4, "quantizing", f);
+}
+
 static int report_packing(void *arg, double done, struct fault *f)
 {
-	return report(arg, 0.5 + done / 2, "packing", f);
+	return report(arg, 0.75 + done / 4, "packing", f);
+}
+
+/* Bound weights into the form in which they are multiplied. */
+static int prepare(struct model *m, const struct model_options *opt, struct fault *f)
+{
+	const struct quantizing_options quantizing = {
+		.to = opt->quantize, .progress = report_quantizing, .arg = (void *)opt
+	};
+	const struct packing_options packing = {
+		.activations = opt->activations,
+		.pairs = opt->activations == ACTIVATIONS_INT8 ||
+			 (opt->activations == ACTIVATIONS_AUTO &&
+				 strcmp(m->files.format, FORMAT_GGUF.name) == 0),
+		.progress = report_packing,
+		.arg = (void *)opt,
+	};
+	int rc = 0;
+
+	if (opt->quantize != QUANTIZE_NONE)
+		rc = quantizing_run(&m->decoder, &m->weights, &quantizing, f);
+	return rc < 0 ? rc : packing_run(&m->decoder, &m->weights, &packing, f);
 }
 
 static int load(struct model *m, const struct model_options *opt, struct fault *f)
@@ -295,15 +327,7 @@ static int load(struct model *m, const struct model_options *opt, struct fault *
 		return rc;
 	if ((rc = check_dtype(m, opt->dtype, f)) < 0)
 		return rc;
-	const struct packing_options packing = {
-		.activations = opt->activations,
-		.pairs = opt->activations == ACTIVATIONS_INT8 ||
-			 (opt->activations == ACTIVATIONS_AUTO &&
-				 strcmp(files->format, FORMAT_GGUF.name) == 0),
-		.progress = report_packing,
-		.arg = (void *)opt,
-	};
-	if (!opt->headers_only && (rc = packing_run(&m->decoder, &m->weights, &packing, f)) < 0)
+	if (!opt->headers_only && (rc = prepare(m, opt, f)) < 0)
 		return rc;
 	if (m->prepared)
 		prepared_end(m->prepared);

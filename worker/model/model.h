@@ -24,8 +24,12 @@ struct model_context;
 
 /* What weights are multiplied with, where the CPU has the products: int8 for quantized ones of a
  * packed kind (kernels/packed.h), bf16 for bf16; else, and with FLOAT, products are exact. AUTO
- * does as the format's own engine: like INT8 for GGUF, floats for the others. */
+ * does as the format's own engine: like INT8 for GGUF and for what is quantized at load, floats for
+ * the others. */
 enum activations { ACTIVATIONS_AUTO, ACTIVATIONS_FLOAT, ACTIVATIONS_INT8 };
+
+/* What weights stored as floats become when they are loaded (quantizing.h). */
+enum quantize { QUANTIZE_NONE, QUANTIZE_INT8, QUANTIZE_INT4 };
 
 struct model_options {
 	const char *path;      /* folder or file; borrowed during model_open */
@@ -34,6 +38,7 @@ struct model_options {
 				  with a sentence where it cannot be honoured */
 	enum kv_dtype kv_dtype;
 	enum activations activations;
+	enum quantize quantize;
 	const struct artifact_store *cache; /* of what is made out of the weights; NULL = none;
 					       borrowed until model_close */
 	/* For inspection: everything is checked, but of large tensors nothing is read, so the

@@ -11,30 +11,6 @@ struct packing {
 	int rc;
 };
 
-typedef void each_fn(struct packing *p, struct matrix *m);
-
-static void each_of_ffn(struct packing *p, struct ffn *ffn, each_fn *fn)
-{
-	fn(p, &ffn->gate);
-	fn(p, &ffn->up);
-	fn(p, &ffn->down);
-}
-
-static void each_matrix(struct packing *p, struct decoder *d, each_fn *fn)
-{
-	for (size_t i = 0; i < d->n_layers; i++) {
-		struct layer *l = &d->layers[i];
-		fn(p, &l->q);
-		fn(p, &l->k);
-		fn(p, &l->v);
-		fn(p, &l->o);
-		each_of_ffn(p, &l->ffn, fn);
-		for (size_t e = 0; e < l->experts.n_experts; e++)
-			each_of_ffn(p, &l->experts.experts[e], fn);
-	}
-	fn(p, &d->head.matrix);
-}
-
 static enum packed_kind kind_of(const struct packing *p, const struct weight *w)
 {
 	if (p->opt->activations == ACTIVATIONS_AUTO && w->type == DTYPE_AFFINE)
@@ -42,8 +18,9 @@ static enum packed_kind kind_of(const struct packing *p, const struct weight *w)
 	return packed_kind_of(w);
 }
 
-static void measure(struct packing *p, struct matrix *m)
+static void measure(void *arg, struct matrix *m)
 {
+	struct packing *p = arg;
 	enum packed_kind kind = kind_of(p, &m->w);
 
 	/* Little more than what is mapped already: no sum of these overflows. */
@@ -51,8 +28,9 @@ static void measure(struct packing *p, struct matrix *m)
 		p->n_bytes += packed_bytes(kind, m->w.n_out, m->w.n_in);
 }
 
-static void pack(struct packing *p, struct matrix *m)
+static void pack(void *arg, struct matrix *m)
 {
+	struct packing *p = arg;
 	enum packed_kind kind = kind_of(p, &m->w);
 	size_t n_bytes, panel_bytes;
 
@@ -68,9 +46,9 @@ static void pack(struct packing *p, struct matrix *m)
 	p->rc = p->opt->progress(p->opt->arg, (double)p->n_done / (double)p->n_bytes, p->f);
 }
 
-static void mark_pairs(struct packing *p, struct matrix *m)
+static void mark_pairs(void *arg, struct matrix *m)
 {
-	(void)p;
+	(void)arg;
 	m->pairs = m->w.data && m->w.type == DTYPE_BF16;
 }
 
@@ -87,10 +65,10 @@ int packing_run(
 		return 0;
 	mask = kernels_select(&k, mask);
 	if (opt->pairs && (mask & KERNELS_BF16))
-		each_matrix(&p, d, mark_pairs);
+		decoder_each_matrix(d, mark_pairs, &p);
 	if (!packed_pays(mask))
 		return 0;
-	each_matrix(&p, d, measure);
+	decoder_each_matrix(d, measure, &p);
 	if (p.n_bytes == 0)
 		return 0;
 	w->fault = f;
@@ -99,6 +77,6 @@ int packing_run(
 	if (!p.room && !ready)
 		return w->rc;
 	p.panels = p.room ? p.room : ready;
-	each_matrix(&p, d, pack);
+	decoder_each_matrix(d, pack, &p);
 	return p.rc;
 }

@@ -44,6 +44,10 @@ void emulated_register(struct emulated_test *t);
 #define cr_assert_str_eq(a, b, ...) EMULATED_CHECK(strcmp(a, b) == 0, #a " is " #b, __VA_ARGS__)
 #define cr_assert_float_eq(a, b, tolerance, ...) \
 	EMULATED_CHECK(fabs((a) - (b)) <= (tolerance), #a " near " #b, __VA_ARGS__)
+/* One failure ends the program either way. */
+#define cr_expect     cr_assert
+#define cr_expect_eq  cr_assert_eq
+#define cr_expect_leq cr_assert_leq
 #define cr_skip_test(...)                          \
 	do {                                       \
 		printf("  skipped: " __VA_ARGS__); \

@@ -1,0 +1,96 @@
+/* quantizing.c - weights stored as floats to int8 or int4, when they are loaded. */
+#include "worker/model/quantizing.h"
+#include "kernels/quant.h"
+#include "protocol/mem.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+struct quantizing {
+	const struct quantizing_options *opt;
+	struct fault *f;
+	struct kernels k;
+	enum dtype type;
+	const uint8_t *blocks;
+	uint8_t *room; /* the same, to be filled; NULL: an earlier load did */
+	float *row;    /* [n_in of the widest] */
+	size_t widest;
+	size_t n_bytes, n_done; /* of blocks, of all matrices and so far */
+	int rc;
+};
+
+const char *quantize_name(enum quantize to)
+{
+	switch (to) {
+	case QUANTIZE_NONE: return "none";
+	case QUANTIZE_INT8: return "int8";
+	case QUANTIZE_INT4: return "int4";
+	}
+	return "none";
+}
+
+/* Bytes of a row's blocks; 0 where the matrix stays as it is. */
+static size_t row_bytes(const struct quantizing *q, const struct matrix *m)
+{
+	return m->w.data && m->w.type <= DTYPE_BF16 ? quant_row_bytes(q->type, m->w.n_in) : 0;
+}
+
+static void measure(void *arg, struct matrix *m)
+{
+	struct quantizing *q = arg;
+	size_t n = row_bytes(q, m);
+
+	/* Less than what is mapped already: no sum of these overflows. */
+	q->n_bytes += n * m->w.n_out;
+	if (n > 0 && m->w.n_in > q->widest)
+		q->widest = m->w.n_in;
+}
+
+static void quantize(void *arg, struct matrix *m)
+{
+	struct quantizing *q = arg;
+	size_t n = row_bytes(q, m);
+
+	if (n == 0 || q->rc < 0)
+		return;
+	for (size_t o = 0; q->room && o < m->w.n_out; o++) {
+		weight_row(&q->k, &m->w, o, q->row);
+		quantize_row(q->type, q->row, m->w.n_in, q->room + q->n_done + o * n);
+	}
+	m->w.type = q->type;
+	m->w.data = q->blocks + q->n_done;
+	m->w.row_bytes = n;
+	q->n_done += n * m->w.n_out;
+	q->rc = q->opt->progress(q->opt->arg, (double)q->n_done / (double)q->n_bytes, q->f);
+}
+
+int quantizing_run(
+	struct decoder *d, struct weights *w, const struct quantizing_options *opt, struct fault *f)
+{
+	const char *name = quantize_name(opt->to);
+	struct quantizing q = {
+		.opt = opt, .f = f, .type = opt->to == QUANTIZE_INT8 ? DTYPE_Q8_0 : DTYPE_Q4_0
+	};
+	const void *ready;
+
+	if (w->quantized[0])
+		return fault_set(f, ERR_MODEL_LOAD,
+			"quantization \"%s\": the weights are quantized already (%s); leave it "
+			"\"none\"",
+			name, w->quantized);
+	decoder_each_matrix(d, measure, &q);
+	if (q.n_bytes == 0)
+		return fault_set(f, ERR_MODEL_LOAD,
+			"quantization \"%s\": no matrix has rows of whole blocks of 32", name);
+	w->fault = f;
+	q.room = weights_room(w, q.n_bytes, 1, &ready, "blocks of %s", name);
+	w->fault = NULL;
+	if (!q.room && !ready)
+		return w->rc;
+	q.blocks = q.room ? q.room : ready;
+	kernels_select(&q.k, KERNELS_SCALAR); /* widening is exact on all of them */
+	q.row = xcalloc(q.widest, sizeof *q.row);
+	decoder_each_matrix(d, quantize, &q);
+	free(q.row);
+	snprintf(w->quantized, sizeof w->quantized, "%s", name);
+	return q.rc;
+}
