@@ -198,14 +198,14 @@ static int check_model(struct admission *a, struct stream **stream, struct fault
 	return a->method->cls == METHOD_STREAM ? name_stream(a, stream, f) : 0;
 }
 
-static void overload(struct controller *c, struct call *call, uint64_t now)
+static void overload(struct controller *c, struct call *call)
 {
 	struct fault f;
 	c->metrics.counts[METRICS_OVERLOADS]++;
 	fault_set(&f, ERR_OVERLOADED, "Overloaded: %zu requests of %zu bytes are waiting",
 		c->queue.n_calls, c->queue.n_bytes);
 	fault_add_int(&f, "depth", (int64_t)c->queue.n_calls);
-	fault_add_int(&f, "retry_after_ms", queue_retry_after_ms(&c->queue, now));
+	fault_add_int(&f, "retry_after_ms", queue_retry_after_ms(&c->queue, clock_us()));
 	registry_fail(c->registry, call, &f);
 }
 
@@ -237,7 +237,7 @@ static void enqueue(struct admission *a, struct call *call)
 	call->waiting.n_bytes = call->params.n;
 	call->waiting.n_tokens = cost_of(call);
 	if (queue_push(&c->queue, &place, &call->waiting, clock_us()) < 0) {
-		overload(c, call, call->arrived_us);
+		overload(c, call);
 		return;
 	}
 	call->owner = CALL_QUEUED;

@@ -9,7 +9,8 @@
 #include <string.h>
 
 #define TURN_TOKENS  65536
-#define RATE_SECONDS 4.0 /* how far back the departure rate remembers */
+#define RATE_SECONDS 4.0  /* how far back the departure rate remembers */
+#define BUSY_S_MIN   1e-3 /* less time than this tells no rate */
 
 void queue_init(struct queue *q, size_t max_calls, size_t max_bytes)
 {
@@ -103,10 +104,29 @@ static struct queue_lane *lane_get(struct queue_bucket *b, const struct queue_pl
 	return lane;
 }
 
+static double rate(const struct queue *q)
+{
+	return q->n_left / (q->busy_s > BUSY_S_MIN ? q->busy_s : BUSY_S_MIN);
+}
+
+/* Time in which nobody waits says nothing about how fast calls leave. */
+static void note_time(struct queue *q, uint64_t now)
+{
+	double dt = q->n_calls && now > q->seen_us ? (double)(now - q->seen_us) / 1e6 : 0;
+	double left = q->n_calls ? q->n_told - rate(q) * dt : 0;
+	double kept = exp(-dt / RATE_SECONDS);
+	q->n_told = left > 0 ? left : 0;
+	q->n_left *= kept;
+	q->busy_s = q->busy_s * kept + dt;
+	q->seen_us = now;
+}
+
 int queue_push(struct queue *q, const struct queue_place *p, struct queue_item *it, uint64_t now)
 {
 	size_t left = q->max_bytes > q->n_bytes ? q->max_bytes - q->n_bytes : 0;
-	if (!p->is_suspect && (q->n_calls >= q->max_calls || it->n_bytes > left))
+	bool is_full = q->n_calls >= q->max_calls || (q->n_calls > 0 && it->n_bytes > left);
+	note_time(q, now);
+	if (is_full && !p->is_suspect)
 		return ERR_OVERLOADED;
 	struct queue_bucket *b = bucket_get(q, p);
 	if (!b)
@@ -178,17 +198,11 @@ struct queue_item *queue_peek(struct queue_bucket *b)
 	return best;
 }
 
-static void note_departures(struct queue *q, size_t n, uint64_t now)
-{
-	double dt = (double)(now - q->rate_at_us) / 1e6;
-	q->rate = q->rate * exp(-dt / RATE_SECONDS) + (double)n / RATE_SECONDS;
-	q->rate_at_us = now;
-}
-
 size_t queue_pop(struct queue *q, struct queue_bucket *b, struct queue_item **out,
 	const struct batch_caps *caps, uint64_t now)
 {
 	size_t n = 0, room = caps->n_bytes;
+	note_time(q, now);
 	while (n < caps->n_calls && b->n_calls > 0) {
 		struct queue_item *it = queue_peek(b);
 		if (n > 0 && it->n_bytes > room)
@@ -197,7 +211,7 @@ size_t queue_pop(struct queue *q, struct queue_bucket *b, struct queue_item **ou
 		take(q, it, true);
 		out[n++] = it;
 	}
-	note_departures(q, n, now);
+	q->n_left += (double)n;
 	return n;
 }
 
@@ -214,10 +228,10 @@ uint64_t queue_oldest(const struct queue_bucket *b)
 	return TAILQ_FIRST(&b->arrivals)->since_us;
 }
 
-unsigned queue_retry_after_ms(const struct queue *q, uint64_t now)
+unsigned queue_retry_after_ms(struct queue *q, uint64_t now)
 {
-	double dt = (double)(now - q->rate_at_us) / 1e6;
-	double rate = q->rate * exp(-dt / RATE_SECONDS);
-	double ms = rate > 1e-3 ? 1e3 * (double)q->n_calls / rate : 30e3;
+	note_time(q, now);
+	double ahead = (double)q->n_calls + q->n_told++, r = rate(q);
+	double ms = r > 1e-3 ? 1e3 * ahead / r : 30e3;
 	return ms < 50 ? 50 : ms > 30e3 ? 30000 : (unsigned)ms;
 }

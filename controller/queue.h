@@ -64,8 +64,9 @@ struct queue {
 	struct queue_bucket *buckets; /* uthash, in order of creation */
 	size_t n_calls, n_bytes;
 	size_t max_calls, max_bytes;
-	double rate;         /* departures a second, decaying */
-	uint64_t rate_at_us; /* when it was brought up to date */
+	double n_left, busy_s; /* departures, and seconds in which calls waited; both decay */
+	double n_told;         /* refused callers that are still to come back, as far as is known */
+	uint64_t seen_us;      /* up to when these three count */
 };
 
 /* Where a call goes. */
@@ -84,7 +85,8 @@ struct queue_place {
 void queue_init(struct queue *q, size_t max_calls, size_t max_bytes);
 void queue_release(struct queue *q); /* must be empty of calls */
 
-/* 0, or ERR_OVERLOADED with nothing changed. */
+/* 0, or ERR_OVERLOADED and nothing queued. An empty queue takes a call of any size: it would
+ * not become smaller by waiting. */
 int queue_push(struct queue *q, const struct queue_place *p, struct queue_item *it, uint64_t now);
 
 /* The call that queue_pop() would take first; b->n_calls must not be 0. */
@@ -106,7 +108,8 @@ uint64_t queue_oldest(const struct queue_bucket *b);
 /* Frees the bucket if nothing waits or is in flight; it is looked up by name again. */
 void queue_settle(struct queue *q, struct queue_bucket *b);
 
-/* When a refused caller should come back: the time the present depth needs at the
- * present rate of departures, 50 ms to 30 s. */
-unsigned queue_retry_after_ms(const struct queue *q, uint64_t now);
+/* When the caller just refused should come back: the time that those waiting, and those refused
+ * before it, need at the rate at which calls leave while any wait; 50 ms to 30 s. So a crowd
+ * that is sent away does not come back all at once. */
+unsigned queue_retry_after_ms(struct queue *q, uint64_t now);
 #endif

@@ -186,6 +186,46 @@ Test(queue, the_time_to_come_back_follows_depth_and_rate)
 	cr_assert_lt(queue_retry_after_ms(&q, now), deep);
 }
 
+Test(queue, refused_callers_are_told_to_come_back_one_after_the_other)
+{
+	for (int i = 0; i < 100; i++)
+		push("x", QUEUE_DEFAULT, 0);
+	for (uint64_t i = 1; i <= 50; i++)
+		pop(i * SECOND / 100);
+	unsigned first = queue_retry_after_ms(&q, SECOND / 2), last = first;
+	for (int i = 0; i < 100; i++)
+		last = queue_retry_after_ms(&q, SECOND / 2);
+	cr_assert(first > 490 && first < 510, "50 waiting at 100 a second: %u", first);
+	cr_assert(last > first + 990 && last < first + 1010, "and 100 before it: %u", last);
+	for (uint64_t i = 51; i <= 99; i++)
+		pop(i * SECOND / 100);
+	cr_assert_lt(queue_retry_after_ms(&q, SECOND), last - 900, "they have come by then");
+	pop(SECOND);
+	push("x", QUEUE_DEFAULT, SECOND);
+	cr_assert_eq(queue_retry_after_ms(&q, SECOND), 50, "nobody was there to wait for");
+}
+
+Test(queue, time_in_which_nobody_waits_makes_nobody_wait_longer)
+{
+	for (uint64_t i = 0; i < 50; i++) {
+		push("x", QUEUE_DEFAULT, i * SECOND);
+		pop(i * SECOND + 1000);
+	}
+	for (uint64_t i = 0; i < 100; i++)
+		push("x", QUEUE_DEFAULT, 100 * SECOND);
+	unsigned ms = queue_retry_after_ms(&q, 100 * SECOND);
+	cr_assert(ms > 90 && ms < 110, "a millisecond each: %u", ms);
+}
+
+Test(queue, a_call_larger_than_the_bound_goes_where_nobody_waits)
+{
+	q.max_bytes = 5;
+	cr_assert_not_null(push("x", QUEUE_DEFAULT, 0));
+	cr_assert_null(push("x", QUEUE_DEFAULT, 0));
+	pop(0);
+	cr_assert_not_null(push("x", QUEUE_DEFAULT, 0));
+}
+
 /* -- batch ------------------------------------------------------------------------------ */
 
 static size_t allowed(struct batch_view v)
