@@ -37,6 +37,7 @@ struct roster_entry {
 	struct call *asker; /* to be answered when the wish came true, or NULL */
 	bool is_leaving;    /* it shall be drained, and then end */
 	bool has_moved;     /* its models were given to others, as far as it was the only one */
+	bool is_lacking;    /* a model that it should have got could not be loaded there */
 	bool is_due;        /* a new process shall take its place */
 	int replaces;       /* the worker that leaves when this one is up, or -1 */
 };

@@ -8,6 +8,7 @@
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,6 +213,8 @@ static void note_reload(struct worker *w, struct model *m, const struct peer_rep
 	}
 	log_warn(
 		"worker %d did not get %s back: %.*s", w->index, m->id, (int)r->body.n, r->body.at);
+	snprintf(w->last_error, sizeof w->last_error, "cannot load %.200s", m->id);
+	w->change.is_lacking = true;
 	m->wanted &= ~model_bit(w->index);
 	m->is_failed = !m->wanted;
 	if (m->is_failed)

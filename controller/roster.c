@@ -85,7 +85,7 @@ static void give_up_renewal(struct controller *c, struct worker *successor)
 static void succeed(struct controller *c, struct worker *w)
 {
 	struct worker *old = &c->fleet.workers[w->change.replaces];
-	if (w->sup.state == SUP_FAILED || w->sup.state == SUP_STOPPED) {
+	if (w->sup.state == SUP_FAILED || w->sup.state == SUP_STOPPED || w->change.is_lacking) {
 		give_up_renewal(c, w);
 	} else if (worker_is_ready(w)) {
 		log_info("worker %d takes the place of worker %d", w->index, old->index);

@@ -2,8 +2,8 @@
  *
  * A worker that leaves first gives the models that only it has to another, then takes nothing
  * more, and when it has answered everything its stdin is closed. One that is replaced leaves when
- * its successor, started from the binary that is there now, is up with the same models. So no
- * call and no stream ends because of it. */
+ * its successor, started from the binary that is there now, is up with the same models; if it does
+ * not get them, nobody is replaced. So no call and no stream ends because of it. */
 #ifndef CONTROLLER_ROSTER_H
 #define CONTROLLER_ROSTER_H
 #include "controller/controller.h"

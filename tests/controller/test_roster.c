@@ -220,6 +220,12 @@ static bool renewal_is_over(struct rig *rig)
 	return true;
 }
 
+static bool renewal_is_over_and_the_other_gone(struct rig *rig)
+{
+	const struct fleet *f = &rig->c->fleet;
+	return renewal_is_over(rig) && f->n == 2 && f->workers[1].is_vacant;
+}
+
 Test(roster, a_binary_that_does_not_come_up_replaces_nobody)
 {
 	rig_open(&r, ARGS("--workers=2"));
@@ -234,6 +240,23 @@ Test(roster, a_binary_that_does_not_come_up_replaces_nobody)
 		cr_assert(at(i)->pid == before[i] && worker_is_ready(at(i)));
 	rig_send(&r, TOKENIZE("1", "a"));
 	rig_assert_has(rig_await(&r, "\"id\":1,"), "[1]");
+}
+
+Test(roster, a_successor_that_cannot_load_a_model_replaces_nobody)
+{
+	char mark[] = "/tmp/tandem-once-XXXXXX", option[64];
+	close(mkstemp(mark));
+	unlink(mark);
+	snprintf(option, sizeof option, "--load-once=%s", mark);
+	rig_open(&r, ARGS("--workers=1", "--", option));
+	rig_load(&r);
+	before[0] = at(0)->pid;
+	roster_renew(r.c);
+	rig_until(&r, renewal_is_over_and_the_other_gone);
+	cr_assert(at(0)->pid == before[0] && worker_is_ready(at(0)));
+	rig_send(&r, TOKENIZE("1", "a"));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "[1]");
+	unlink(mark);
 }
 
 Test(roster, the_end_does_not_wait_for_changes_under_way)
