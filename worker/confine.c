@@ -7,6 +7,7 @@
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,7 +16,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define INSIDE "TANDEM_WORKER_CONFINED" /* environment of the second run */
+/* Environment of the second run: the process's id, which that keeps. Of whoever inherits the
+ * variable, too, the id is another. */
+#define INSIDE "TANDEM_WORKER_CONFINED"
 
 #if defined(__has_feature)
 #define HAS_FEATURE(x) __has_feature(x)
@@ -122,7 +125,10 @@ static void no_growing_files(void)
 int confine_files_and_restart(
 	const char *const *roots, size_t n_roots, char *const argv[], struct fault *f)
 {
-	if (getenv(INSIDE)) {
+	char pid[24];
+	snprintf(pid, sizeof pid, "%d", (int)getpid());
+	const char *inside = getenv(INSIDE);
+	if (inside && strcmp(inside, pid) == 0) {
 		prctl(PR_SET_NAME, "tandem-worker"); /* or it would be called exe */
 		return 0;
 	}
@@ -130,7 +136,7 @@ int confine_files_and_restart(
 	if (err < 0)
 		return err;
 	no_growing_files();
-	setenv(INSIDE, "1", 1);
+	setenv(INSIDE, pid, 1);
 	execv("/proc/self/exe", argv);
 	return fault_set(f, ERR_IO, "cannot run again confined: %s", strerror(errno));
 }

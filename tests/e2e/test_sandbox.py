@@ -66,6 +66,13 @@ class Sandbox:
             self.assertRegex(limits, r"Max core file size +0 +0 ")
             self.assertRegex(limits, r"Max file size +0 +0 ")
 
+    def test_the_environment_does_not_talk_it_out_of_it(self):
+        with self.spawn("--sandbox=strict", *self.roots, env={"TANDEM_WORKER_CONFINED": "1"}) as host:
+            holds = isolation(host)
+            if holds["sandbox"] == "off":
+                self.skipTest("a build with sanitizers cannot be confined")
+            self.assertEqual(holds["refused"], FORBIDDEN + ["open"])
+
     def test_roots_only_holds_without_a_sandbox(self):
         with self.spawn("--sandbox=off", "--roots-only", *self.roots) as host:
             host.load()
