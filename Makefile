@@ -128,7 +128,7 @@ X86 := $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null))
 # given, and plain C, which stays instrumented (KERNELS_MASK=scalar), touches the same.
 LEAF := $(if $(findstring thread,$(SAN)),-fno-sanitize=thread)
 # The only objects built for one ISA. Not CFLAGS: `make CFLAGS=-O0` must not drop it.
-$B/kernels/x86_avx2.o: ISA := $(LEAF) $(if $(X86),-mavx2 -mfma -mf16c)
+$B/kernels/x86_avx2.o $B/kernels/x86_avx2_packed.o: ISA := $(LEAF) $(if $(X86),-mavx2 -mfma -mf16c)
 $B/kernels/x86_avx512.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
 $B/kernels/x86_bf16.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mavx2 -mfma -mf16c)
 $B/kernels/x86_vnni.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c)

@@ -8,6 +8,7 @@ void ref_fill_rows(struct kernels *k);     /* ref.c: products, norms, rope, atte
 void ref_fill_elements(struct kernels *k); /* ref_elements.c: the rest */
 void ref_fill_packed(struct kernels *k);   /* ref_packed.c: int8 products */
 void avx2_fill(struct kernels *k);
+void avx2_packed_fill(struct kernels *k);
 void avx512_fill(struct kernels *k);
 void vnni_fill(struct kernels *k);
 void bf16_fill(struct kernels *k);

@@ -24,8 +24,10 @@ unsigned kernels_select(struct kernels *k, unsigned mask)
 	ref_fill_rows(k);
 	ref_fill_elements(k);
 	ref_fill_packed(k);
-	if (used & KERNELS_AVX2)
+	if (used & KERNELS_AVX2) {
 		avx2_fill(k);
+		avx2_packed_fill(k);
+	}
 	if (used & KERNELS_AVX512)
 		avx512_fill(k);
 	if (used & KERNELS_VNNI)
