@@ -217,6 +217,14 @@ static size_t cost_of(const struct call *call)
 	return n > done ? n - done : 1;
 }
 
+/* Where the stream is that a call names without being its generate; -1: nowhere, or no such. */
+static int worker_of_stream(const struct admission *a, const struct call *call)
+{
+	const char *name = a->r.stream_name;
+	const struct stream *s = call->stream || !*name ? NULL : stream_find(&a->c->streams, name);
+	return s ? s->worker : -1;
+}
+
 static void enqueue(struct admission *a, struct call *call)
 {
 	struct controller *c = a->c;
@@ -227,6 +235,7 @@ static void enqueue(struct admission *a, struct call *call)
 		.method = call->method,
 		.model = r->model,
 		.beside = r->beside[0] ? r->beside : NULL,
+		.worker = worker_of_stream(a, call),
 		.client = r->client_name,
 		.priority = r->rank,
 		/* What is answered late or reports progress travels alone. */

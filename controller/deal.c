@@ -63,6 +63,15 @@ static void seat(struct table *t, const struct worker *w, const struct queue_buc
 		.last_us = w->last_us };
 }
 
+/* A stream is asked about at its worker. While that takes no calls, any other may say that it has
+ * no such stream. */
+static bool is_elsewhere(
+	const struct controller *c, const struct queue_bucket *b, const struct model *model, int i)
+{
+	return b->worker >= 0 && b->worker < c->fleet.n && i != b->worker &&
+	       worker_is_ready(&c->fleet.workers[b->worker]) && model_is_at(model, b->worker);
+}
+
 static void set_table(struct table *t, struct controller *c, const struct queue_bucket *b)
 {
 	const struct model *model = models_find(&c->models, b->model);
@@ -70,7 +79,7 @@ static void set_table(struct table *t, struct controller *c, const struct queue_
 	t->n = 0;
 	for (int i = 0; model && i < c->fleet.n; i++) {
 		const struct worker *w = &c->fleet.workers[i];
-		if (worker_is_ready(w) && model_is_at(model, i))
+		if (worker_is_ready(w) && model_is_at(model, i) && !is_elsewhere(c, b, model, i))
 			seat(t, w, b, beside && !model_is_at(beside, i));
 	}
 }

@@ -46,11 +46,11 @@ void queue_settle(struct queue *q, struct queue_bucket *b)
 static struct queue_bucket *bucket_get(struct queue *q, const struct queue_place *p)
 {
 	char name[2048];
-	int n = snprintf(name, sizeof name, "%s%c %s %s", p->method_name,
+	int n = snprintf(name, sizeof name, "%s%c %s %s %d", p->method_name,
 		p->is_suspect ? '!'
 		: p->gathers  ? '+'
 			      : '-',
-		p->model, p->beside ? p->beside : "");
+		p->model, p->beside ? p->beside : "", p->worker);
 	if (n < 0 || (size_t)n >= sizeof name)
 		return NULL;
 	struct queue_bucket *b;
@@ -61,6 +61,7 @@ static struct queue_bucket *bucket_get(struct queue *q, const struct queue_place
 	b->name = xstrndup(name, (size_t)n);
 	b->model = xstrdup(p->model);
 	b->beside = p->beside ? xstrdup(p->beside) : NULL;
+	b->worker = p->worker;
 	b->method = p->method;
 	b->gathers = p->gathers;
 	b->is_suspect = p->is_suspect;

@@ -49,6 +49,7 @@ struct queue_bucket {
 	char *name; /* the hash key */
 	char *model;
 	char *beside;       /* a second model its calls need at the same worker, or NULL */
+	int worker;         /* that has the stream its calls are about; -1 = any will do */
 	const void *method; /* the caller's; the same for every call of the bucket */
 	bool gathers, is_suspect;
 	struct queue_lanes turns[QUEUE_N_PRIORITIES];
@@ -75,6 +76,7 @@ struct queue_place {
 	const void *method;
 	const char *model;
 	const char *beside; /* or NULL */
+	int worker;         /* or -1 */
 	const char *client; /* "" = the anonymous one */
 	enum queue_priority priority;
 	bool gathers;

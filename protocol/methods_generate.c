@@ -257,8 +257,17 @@ static const struct param CHECK_DRAFT[] = {
 	PARAM_ROWS_CACHE,
 	PARAM_ROWS_SCHEDULING,
 	PARAM_ROW_IDEMPOTENCY,
-	REFUSED_ROW("stream_id", PARAM_STRING, NULL,
-		"check_draft cannot continue a stream; give prompt or prompt_tokens"),
+	{ .name = "stream_id",
+		.type = PARAM_STRING,
+		.nullable = true,
+		.min = 1,
+		.max = LIMIT_STREAM_ID,
+		.doc = "Token form, instead of a prompt: the draft follows what this running "
+		       "stream of the model (n 1) has so far. Sampling parameters that are not "
+		       "given are the stream's." },
+	INT_ROW("index", 0, LIMIT_MAX_TOKENS, NULL,
+		"With `stream_id`: the index that the draft's first token would have in the "
+		"stream, at most that of its next token; default: that. The result says it."),
 	REFUSED_ROW("measure", PARAM_BOOL, NULL,
 		"measure is not available; the estimates come from the parameter counts"),
 };
@@ -306,7 +315,7 @@ const struct method METHODS_GENERATE[] = {
 		.result = "compatible:boolean errors:string[] warnings:string[] details:object "
 			  "accepted:integer next_token{id:integer text:string kind:string} "
 			  "tokens[id:integer logprob:number? accepted:boolean argmax:integer] "
-			  "stopped_by:string usage:object timings:object",
+			  "stopped_by:string index:integer usage:object timings:object",
 		.example = "{\"model_id\":\"novel-7m\",\"prompt\":\"It was a cold\","
 			   "\"draft_text\":\" evening in\",\"temperature\":0}" },
 	{ .name = "batch_check_draft",

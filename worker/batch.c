@@ -26,6 +26,8 @@ void handle_batch(struct request *rq)
 	}
 	const struct method *method = method_find(rq->method->item_name);
 	struct gather *results = gather_new_results(rq->reply, n);
+	/* Items that need the model share their first forward pass. */
+	engine_gather(rq->w->engine, true);
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *item = json_object_array_get_idx(requests, i);
 		struct request one = { .w = rq->w,
@@ -38,5 +40,6 @@ void handle_batch(struct request *rq)
 			inherit(item, rq->params);
 		session_dispatch(&one);
 	}
+	engine_gather(rq->w->engine, false);
 	json_object_put(rq->params);
 }

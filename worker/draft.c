@@ -3,6 +3,7 @@
 #include "protocol/limits.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
+#include "worker/generate.h"
 #include "worker/generate_request.h"
 #include "worker/models.h"
 #include "worker/params.h"
@@ -20,7 +21,9 @@ struct draft_call {
 	struct reply *reply;
 	struct json_object *params;
 	struct model_ref *model;
-	struct job *job; /* until it is submitted */
+	struct job *job;           /* until it is submitted */
+	uint64_t follow_key;       /* the stream's job; 0 = it follows a prompt */
+	struct sampling of_stream; /* bias owned */
 	double arrived;
 	uint64_t key, seed;
 	int32_t draft[LIMIT_DRAFT]; /* the engine owns its own copy */
@@ -68,6 +71,35 @@ static int take_draft(struct job *j, struct json_object *params, struct fault *f
 	return encode_draft(j, params, f);
 }
 
+/* A prompt, or the stream that takes its place. */
+static int take_context(struct draft_call *v, struct job *j, struct fault *f)
+{
+	static const char *const others[] = { "prompt", "prompt_tokens", "messages", "cache_prompt",
+		"cache_scope" };
+	if (!v->follow_key && params_has(v->params, "index")) {
+		fault_set(
+			f, ERR_INVALID_PARAMS, "index is a place in a stream: give stream_id too");
+		fault_add_str(f, "path", "index");
+		return ERR_INVALID_PARAMS;
+	}
+	if (!v->follow_key)
+		return generate_request_cache(j, v->params, f) != 0 ||
+				       generate_request_prompt(j, v->params, f) != 0
+			       ? f->err
+			       : job_fit(j, f);
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		if (params_has(v->params, others[i])) {
+			fault_set(f, ERR_INVALID_PARAMS, "%s: with stream_id that is the stream's",
+				others[i]);
+			fault_add_str(f, "path", others[i]);
+			return ERR_INVALID_PARAMS;
+		}
+	const int64_t index = params_int(v->params, "index", -1);
+	j->follow_key = v->follow_key;
+	j->follow_at = index < 0 ? SIZE_MAX : (size_t)index;
+	return 0;
+}
+
 static void build(struct draft_call *v)
 {
 	struct job *j = xcalloc(1, sizeof *j);
@@ -81,10 +113,9 @@ static void build(struct draft_call *v)
 	j->deadline = timeout > 0 ? v->arrived + (double)timeout / 1e3 : 0;
 	j->priority = generate_request_priority(priority);
 	if (take_draft(j, v->params, &v->fault) != 0 ||
-		generate_request_sampling(j, v->params, &v->fault) != 0 ||
-		generate_request_cache(j, v->params, &v->fault) != 0 ||
-		generate_request_prompt(j, v->params, &v->fault) != 0 ||
-		job_fit(j, &v->fault) != 0) {
+		generate_request_sampling(
+			j, v->params, v->follow_key ? &v->of_stream : NULL, &v->fault) != 0 ||
+		take_context(v, j, &v->fault) != 0) {
 		job_free(j);
 		return;
 	}
@@ -178,6 +209,8 @@ static void write_result(struct buf *out, const struct draft_call *v)
 	jout_key_int(out, "accepted", (int64_t)v->result.accepted);
 	write_next(out, v);
 	write_judged(out, v);
+	if (v->follow_key)
+		jout_key_int(out, "index", (int64_t)v->result.n_followed);
 	stream_write_usage(out, &v->result, v->result.n_judged);
 	stream_write_timings(out, &v->result);
 	jout_key_int(out, "seed", (int64_t)v->seed);
@@ -191,6 +224,7 @@ static void draft_free(struct draft_call *v)
 	if (v->job)
 		job_free(v->job);
 	json_object_put(v->params);
+	free((void *)v->of_stream.bias);
 	model_ref_release(v->model);
 	free(v);
 	models_call_over(w);
@@ -307,15 +341,41 @@ static void on_cancel(struct call *c, enum cancel_how how)
 		engine_cancel(v->w->engine, v->key);
 }
 
+/* The stream that the request names, if it names one. ERR_INVALID_PARAMS, data.path. */
+static int find_stream(const struct request *rq, const struct model_ref *model,
+	const struct stream **out, struct fault *f)
+{
+	const char *id = params_str(rq->params, "stream_id");
+	const struct stream *s = id ? generate_find(rq->w, id) : NULL;
+	*out = s;
+	if (!id)
+		return 0;
+	if (!s || !s->submitted)
+		fault_set(f, ERR_INVALID_PARAMS, "stream_id: no stream '%s' is running here", id);
+	else if (s->model != model)
+		fault_set(f, ERR_INVALID_PARAMS, "stream_id: '%s' is a stream of %s, not of %s", id,
+			model_ref_id(s->model), model_ref_id(model));
+	else if (s->n_choices > 1)
+		fault_set(f, ERR_INVALID_PARAMS,
+			"stream_id: '%s' is %d texts (n), a draft can follow only one", id,
+			s->n_choices);
+	else
+		return 0;
+	fault_add_str(f, "path", "stream_id");
+	return ERR_INVALID_PARAMS;
+}
+
 void draft_start(struct request *rq, const char *model_id)
 {
-	struct fault f;
+	struct fault f = { 0 };
+	const struct stream *stream;
 	if (models_wait_for(rq, model_id))
 		return;
 	struct model_ref *model = catalog_get(rq->w->catalog, model_id, &f);
-	if (!model) {
+	if (!model || find_stream(rq, model, &stream, &f) != 0) {
 		reply_fault(rq->reply, &f);
 		json_object_put(rq->params);
+		model_ref_release(model);
 		return;
 	}
 	struct draft_call *v = xcalloc(1, sizeof *v);
@@ -327,6 +387,10 @@ void draft_start(struct request *rq, const char *model_id)
 	v->key = ++rq->w->last_key;
 	v->call.cancel = on_cancel;
 	v->call.model = model;
+	if (stream) {
+		v->follow_key = stream->key;
+		generate_request_copy_sampling(&v->of_stream, &stream->sampling);
+	}
 	v->chore.run = run_build;
 	v->letter.open = open_admission;
 	calls_add(&v->w->calls, &v->call, v->reply, NULL);

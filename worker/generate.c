@@ -89,6 +89,7 @@ static void admit(struct stream *s)
 		return;
 	}
 	s->seed = s->job->sampling.seed;
+	generate_request_copy_sampling(&s->sampling, &s->job->sampling);
 	s->n_choices = s->job->n_choices;
 	s->most_tokens = s->job->max_tokens * (size_t)s->n_choices;
 	/* What an earlier run delivered its reader was not asked about here. */
@@ -267,13 +268,19 @@ void handle_generate(struct request *rq)
 	admit(s);
 }
 
+struct stream *generate_find(struct worker *w, const char *stream_id)
+{
+	struct call *c = calls_find_stream(&w->calls, stream_id);
+	return c && c->cancel == on_cancel ? (struct stream *)c : NULL;
+}
+
 void handle_stream_ack(struct request *rq)
 {
-	struct call *c = calls_find_stream(&rq->w->calls, params_str(rq->params, "stream_id"));
+	struct stream *s = generate_find(rq->w, params_str(rq->params, "stream_id"));
 	/* A stream that is over, or waits for its model still, needs none. */
 	const int64_t index = params_int(rq->params, "index", -1);
-	if (c && c->cancel == on_cancel)
-		stream_acked((struct stream *)c, index < 0 ? 0 : (size_t)index + 1);
+	if (s)
+		stream_acked(s, index < 0 ? 0 : (size_t)index + 1);
 	reply_result(rq->reply, "{}", 2);
 	json_object_put(rq->params);
 }

@@ -92,25 +92,21 @@ int generate_request_prompt(struct job *j, struct json_object *params, struct fa
 /* A setting that the model's generation_config.json may preset. That file is not checked like
  * a request: what nobody could ask for is as if it said nothing. */
 struct setting {
-	const char *key;
 	double of_model; /* NAN = not said */
 	double least, most;
 	double ours;
 };
 
-/* The request's value, else the model's, else ours. */
-static double pick(struct json_object *params, const struct setting *s)
+/* The model's value, else ours. */
+static double preset(const struct setting *s)
 {
-	const bool fits = s->of_model >= s->least && s->of_model <= s->most;
-	return params_num(params, s->key, fits ? s->of_model : s->ours);
+	return s->of_model >= s->least && s->of_model <= s->most ? s->of_model : s->ours;
 }
-#define PICK(...) pick(params, &(const struct setting) { __VA_ARGS__ })
+#define PRESET(...) preset(&(const struct setting) { __VA_ARGS__ })
 
-static int64_t pick_seed(struct json_object *params)
+static uint64_t random_seed(void)
 {
 	uint32_t random;
-	if (params_has(params, "seed"))
-		return params_int(params, "seed", 0);
 	if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
 		random = (uint32_t)(clock_now() * 1e6);
 	return random;
@@ -145,7 +141,9 @@ static int take_bias(struct job *j, struct json_object *bias, size_t vocab_size,
 	size_t n = 0;
 	char path[64];
 	list = xcalloc((size_t)json_object_object_length(bias) + 1, sizeof *list);
+	free((void *)j->sampling.bias);
 	j->sampling.bias = list;
+	j->sampling.n_bias = 0;
 	json_object_object_foreach(bias, key, value)
 	{
 		snprintf(path, sizeof path, "logit_bias.%.40s", key);
@@ -169,24 +167,56 @@ static void take_logprobs(struct json_object *params, bool *logprobs, int *top)
 	*logprobs = *top > 0 || is_count || (v && json_object_get_boolean(v));
 }
 
-int generate_request_sampling(struct job *j, struct json_object *params, struct fault *f)
+static void sampling_of_model(struct sampling *s, const struct model_defaults *d)
+{
+	const double cold = d->do_sample == 0 ? 0 : d->temperature;
+	*s = (struct sampling) {
+		.temperature = (float)PRESET(cold, 0, 2, 0.7),
+		.top_p = (float)PRESET(d->top_p, DBL_MIN, 1, 1),
+		.min_p = (float)PRESET(d->min_p, 0, 1, 0),
+		.typical_p = (float)PRESET(d->typical_p, DBL_MIN, 1, 1),
+		.top_k = (int32_t)PRESET(d->top_k, 0, LIMIT_TOKEN_ID, 0),
+		.repetition_penalty = (float)PRESET(d->repetition_penalty, DBL_MIN, 10, 1),
+		.repetition_window = -1,
+	};
+}
+
+void generate_request_copy_sampling(struct sampling *to, const struct sampling *from)
+{
+	struct logit_bias *bias = NULL;
+	*to = *from;
+	if (from->n_bias > 0) {
+		bias = xcalloc(from->n_bias, sizeof *bias);
+		memcpy(bias, from->bias, from->n_bias * sizeof *bias);
+	}
+	to->bias = bias;
+}
+
+int generate_request_sampling(
+	struct job *j, struct json_object *params, const struct sampling *of_text, struct fault *f)
 {
 	const struct model *m = model_ref_model(j->model);
-	const struct model_defaults *d = model_defaults(m);
 	struct sampling *s = &j->sampling;
 	struct json_object *bias = params_get(params, "logit_bias");
-	const double cold = d->do_sample == 0 ? 0 : d->temperature;
-	s->temperature = (float)PICK("temperature", cold, 0, 2, 0.7);
-	s->top_p = (float)PICK("top_p", d->top_p, DBL_MIN, 1, 1);
-	s->min_p = (float)PICK("min_p", d->min_p, 0, 1, 0);
-	s->typical_p = (float)PICK("typical_p", d->typical_p, DBL_MIN, 1, 1);
-	s->top_k = (int32_t)PICK("top_k", d->top_k, 0, LIMIT_TOKEN_ID, 0);
+	if (of_text)
+		generate_request_copy_sampling(s, of_text);
+	else
+		sampling_of_model(s, model_defaults(m));
+	s->temperature = (float)params_num(params, "temperature", s->temperature);
+	s->top_p = (float)params_num(params, "top_p", s->top_p);
+	s->min_p = (float)params_num(params, "min_p", s->min_p);
+	s->typical_p = (float)params_num(params, "typical_p", s->typical_p);
+	s->top_k = (int32_t)params_int(params, "top_k", s->top_k);
 	s->repetition_penalty =
-		(float)PICK("repetition_penalty", d->repetition_penalty, DBL_MIN, 10, 1);
-	s->repetition_window = (int32_t)params_int(params, "repetition_window", -1);
-	s->presence_penalty = (float)params_num(params, "presence_penalty", 0);
-	s->frequency_penalty = (float)params_num(params, "frequency_penalty", 0);
-	s->seed = (uint64_t)pick_seed(params);
+		(float)params_num(params, "repetition_penalty", s->repetition_penalty);
+	s->repetition_window =
+		(int32_t)params_int(params, "repetition_window", s->repetition_window);
+	s->presence_penalty = (float)params_num(params, "presence_penalty", s->presence_penalty);
+	s->frequency_penalty = (float)params_num(params, "frequency_penalty", s->frequency_penalty);
+	if (params_has(params, "seed"))
+		s->seed = (uint64_t)params_int(params, "seed", 0);
+	else if (!of_text)
+		s->seed = random_seed();
 	take_logprobs(params, &s->logprobs, &s->top_logprobs);
 	return bias ? take_bias(j, bias, model_info(m)->vocab_size, f) : 0;
 }
@@ -215,8 +245,8 @@ static int take_limits(struct job *j, struct json_object *params, struct fault *
 	const size_t vocab_size = model_info(m)->vocab_size;
 	const int64_t timeout = params_int(params, "timeout_ms", 0);
 	const char *truncate = params_str(params, "truncate");
-	j->max_tokens = (size_t)PICK(
-		"max_tokens", model_defaults(m)->max_new_tokens, 1, LIMIT_MAX_TOKENS, 512);
+	const double most = PRESET(model_defaults(m)->max_new_tokens, 1, LIMIT_MAX_TOKENS, 512);
+	j->max_tokens = (size_t)params_num(params, "max_tokens", most);
 	j->min_tokens = (size_t)params_int(params, "min_tokens", 0);
 	if (!params_has(params, "max_tokens") && j->max_tokens < j->min_tokens)
 		j->max_tokens = j->min_tokens;
@@ -325,7 +355,7 @@ int generate_request_build(struct json_object *params, struct model_ref *model, 
 	/* Cheap refusals first: tokenizing may take long. */
 	if ((err = take_stops(j, params, f)) != 0 || (err = take_limits(j, params, f)) != 0 ||
 		(err = generate_request_cache(j, params, f)) != 0 ||
-		(err = generate_request_sampling(j, params, f)) != 0 ||
+		(err = generate_request_sampling(j, params, NULL, f)) != 0 ||
 		(err = generate_request_prompt(j, params, f)) != 0 ||
 		(err = take_drafting(j, params, f)) != 0 ||
 		(err = take_resumed(j, params, f)) != 0 || (err = job_fit(j, f)) != 0) {

@@ -34,8 +34,12 @@ int generate_request_wire(struct json_object *params, struct wire_options *out, 
 
 /* The parts that check_draft's token form shares. They fill a zeroed job. */
 int generate_request_prompt(struct job *j, struct json_object *params, struct fault *f);
-int generate_request_sampling(struct job *j, struct json_object *params, struct fault *f);
+/* What params do not say is as it is for of_text; NULL: as the model's files and we have it. */
+int generate_request_sampling(
+	struct job *j, struct json_object *params, const struct sampling *of_text, struct fault *f);
 int generate_request_cache(struct job *j, struct json_object *params, struct fault *f);
+/* to->bias is owned then. */
+void generate_request_copy_sampling(struct sampling *to, const struct sampling *from);
 
 enum job_priority generate_request_priority(const char *name); /* NULL = default */
 

@@ -54,7 +54,8 @@ void park(struct parked **list, const struct request *rq, const char *model_id)
 	p->list = list;
 	p->deadline = timeout > 0 ? rq->arrived + (double)timeout / 1e3 : 0;
 	p->call.cancel = on_cancel;
-	calls_add(&rq->w->calls, &p->call, rq->reply, params_str(rq->params, "stream_id"));
+	calls_add(&rq->w->calls, &p->call, rq->reply,
+		rq->method->cls == METHOD_STREAM ? params_str(rq->params, "stream_id") : NULL);
 	DL_APPEND(*list, p);
 }
 

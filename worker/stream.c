@@ -242,6 +242,7 @@ static void hold(struct stream *s, bool yes)
 
 static void stream_free(struct stream *s)
 {
+	free((void *)s->sampling.bias);
 	for (int i = 0; i < s->n_choices; i++) {
 		buf_release(&s->choices[i].text);
 		buf_release(&s->tails[i]);

@@ -48,6 +48,8 @@ struct stream {
 	struct progress progress;
 	double arrived;
 	uint64_t key, seed;
+	struct sampling
+		sampling; /* of its job, for drafts that are checked beside it; bias owned */
 	int n_choices;
 	size_t most_tokens; /* that all choices together may have */
 	bool opened;        /* the handshake is out: chunks may follow */

@@ -132,6 +132,33 @@ class Drafts:
             self.assertGreater(timings["draft_ms"], 0)
             self.assertNotIn("draft_ms", plain.stats["timings"])
 
+    def test_a_draft_is_checked_against_a_running_stream(self):
+        params = {"prompt": PROMPT, "temperature": 0.8, "seed": 3, "presence_penalty": 0.5, "ignore_eos": True}
+        ids = self.host.stream(max_tokens=40, **params).ids
+        with self.spawn(*self.two_workers, worker_options=["--dev-stall-ms=20"]) as host:
+            host.load()
+            # Their host acknowledges nothing: they go no further than they may, and stay.
+            streams = [host.start(max_tokens=400, stream_options={"ack_window": 8}, **params) for _ in range(3)]
+            for s in streams:
+                s.wait_tokens(8)
+                check = {"model_id": "m", "stream_id": s.stream_id, "temperature": 0.8}
+                for at, right in ((0, 9), (8, 20), (5, 2)):
+                    draft = ids[at:at + right] + [(ids[at + right] + 1) % 4096]
+                    result = host.call("check_draft", index=at, draft_tokens=draft, **check)
+                    self.assertEqual((result["index"], result["accepted"]), (at, right))
+                    self.assertEqual((result["next_token"]["id"], result["next_token"]["kind"]),
+                                     (ids[at + right], "correction"))
+                    self.assertEqual(result["usage"]["cached_tokens"], result["usage"]["prompt_tokens"] - 1)
+                result = host.call("check_draft", draft_tokens=[], **check)
+                self.assertGreaterEqual(result["index"], 8)
+                error = host.error("check_draft", index=500, draft_tokens=[], **check)
+                self.assertEqual((error.code, error.data["path"]), (-32602, "index"))
+            for s in streams:
+                self.assertEqual(s.ids, ids[:8])
+                self.assertIs(host.call("cancel", stream_id=s.stream_id)["cancelled"], True)
+            error = host.error("check_draft", draft_tokens=[], **check)
+            self.assertEqual((error.code, error.data["path"]), (-32602, "stream_id"))
+
     def test_a_draft_model_that_is_not_loaded_is_named(self):
         error = self.host.error("generate", model_id="m", prompt=PROMPT, draft_model="absent")
         self.assertEqual((error.code, error.data["model_id"]), (-32005, "absent"))
@@ -153,10 +180,12 @@ class Drafts:
 
 class OnTandem(Drafts, unittest.TestCase):
     spawn = staticmethod(tandem)
+    two_workers = ["--workers=2"]
 
 
 class OnWorker(Drafts, unittest.TestCase):
     spawn = staticmethod(worker)
+    two_workers = []
 
 
 if __name__ == "__main__":

@@ -92,3 +92,49 @@ Test(check_draft, a_batch_mixes_both_forms_and_a_bad_item_fails_alone)
 		"result.results", "[]"));
 	desk_free(d);
 }
+
+Test(check_draft, the_drafts_of_a_batch_are_judged_in_one_pass)
+{
+	struct desk *d = desk_new_loaded();
+	struct buf params = BUF_INIT;
+	buf_adds(&params, "{\"requests\":[");
+	for (int i = 0; i < 12; i++)
+		buf_addf(&params,
+			"%s{\"model_id\":\"m\",\"prompt\":\"It was %d\",\"draft_tokens\":[300,%d],"
+			"\"temperature\":0,\"cache_prompt\":%s}",
+			i ? "," : "", i, 400 + i, i % 2 ? "true" : "false");
+	buf_adds(&params, "]}");
+	const char *a = desk_ask(d, "1", "batch_check_draft", buf_cstr(&params));
+	struct json_cursor c = json_iterate(desk_find(a, "result.results"));
+	size_t n = 0;
+	for (struct json_span one; json_next_element(&c, &one); n++) {
+		const struct json_span timings = json_find(json_find(one, "result"), "timings");
+		int64_t mates = -1;
+		cr_assert(json_get_int(json_find(timings, "batch_mates"), &mates), "%s", a);
+		cr_assert_eq(mates, 11);
+	}
+	cr_assert_eq(n, 12);
+	buf_release(&params);
+	desk_free(d);
+}
+
+Test(check_draft, a_draft_for_a_stream_needs_one_that_runs_and_nothing_beside_it)
+{
+	struct desk *d = desk_new_loaded();
+	cr_assert(is_refused(
+		d, "{\"model_id\":\"m\",\"stream_id\":\"s\",\"draft_tokens\":[1]}", "running"));
+	cr_assert(is_refused(d,
+		"{\"model_id\":\"m\",\"prompt\":\"x\",\"index\":3,\"draft_tokens\":[1]}", "index"));
+	desk_say(d, "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"generate\",\"params\":{"
+		    "\"model_id\":\"m\",\"prompt\":\"It was\",\"stream_id\":\"two\",\"n\":2,"
+		    "\"max_tokens\":4}}");
+	cr_assert(is_refused(
+		d, "{\"model_id\":\"m\",\"stream_id\":\"two\",\"draft_tokens\":[1]}", "texts"));
+	desk_say(d, "{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"generate\",\"params\":{"
+		    "\"model_id\":\"m\",\"prompt\":\"It was\",\"stream_id\":\"s\","
+		    "\"max_tokens\":4}}");
+	cr_assert(is_refused(d,
+		"{\"model_id\":\"m\",\"stream_id\":\"s\",\"prompt\":\"x\",\"draft_tokens\":[1]}",
+		"prompt"));
+	desk_free(d);
+}

@@ -54,6 +54,11 @@ void engine_submit(struct engine *e, struct job *j)
 	inbox_put(&e->inbox, task_new(j, &e->inbox));
 }
 
+void engine_gather(struct engine *e, bool gathers)
+{
+	inbox_gather(&e->inbox, gathers);
+}
+
 bool engine_cancel(struct engine *e, uint64_t key)
 {
 	return inbox_cancel(&e->inbox, key);

@@ -67,6 +67,7 @@ struct job_result {
 	size_t n_verdicts;              /* accepted + 1 */
 	const float *draft_logprobs;    /* [n_judged]: raw logprob of each draft token looked at */
 	size_t n_judged;                /* accepted, + 1 if a draft token was refused */
+	size_t n_followed;              /* generated tokens of the text that the draft follows */
 	/* JOB_EMBED, FINISH_STOP: the pooled last hidden states, of no particular length. */
 	const double *embedding; /* [n_embedding] */
 	size_t n_embedding;
@@ -98,6 +99,11 @@ struct job {
 	size_t n_resumed;
 	int32_t *draft; /* JOB_CHECK_DRAFT; owned */
 	size_t n_draft;
+	/* JOB_CHECK_DRAFT: the draft follows the first `follow_at` generated tokens of the running
+	 * job of this key and model, of one choice (SIZE_MAX = all there are). The engine fills in
+	 * the prompt, and what else the text goes on by: follow.c. 0 = it follows the prompt. */
+	uint64_t follow_key;
+	size_t follow_at;
 	int32_t *prediction; /* JOB_GENERATE: what may come, to draft from; owned */
 	size_t n_prediction;
 	struct model_ref
@@ -153,6 +159,9 @@ void engine_free(struct engine *e); /* after engine_run returned */
 /* Any thread. engine_cancel: true if the job was known and not over; its done follows with
  * FINISH_CANCELLED before the end of the step in flight. */
 void engine_submit(struct engine *e, struct job *j);
+/* Between true and false, what is submitted is kept together: it begins with one step. For the
+ * short time that taking a batch apart lasts. */
+void engine_gather(struct engine *e, bool gathers);
 bool engine_cancel(struct engine *e, uint64_t key);
 /* A held job computes nothing and takes no place among those that run, but keeps its KV;
  * let go it continues where it was, with the same bits. Its time limits go on, all but

@@ -32,6 +32,20 @@ void inbox_put(struct inbox *in, struct task *t)
 	pthread_mutex_unlock(&in->lock);
 }
 
+void inbox_gather(struct inbox *in, bool gathers)
+{
+	pthread_mutex_lock(&in->lock);
+	in->gathers = gathers;
+	if (in->line && !gathers)
+		pthread_cond_signal(&in->moved);
+	pthread_mutex_unlock(&in->lock);
+}
+
+static bool has_line(const struct inbox *in)
+{
+	return in->line && !in->gathers;
+}
+
 static void ring(struct inbox *in)
 {
 	in->rung = true;
@@ -111,11 +125,12 @@ struct task *inbox_take(struct inbox *in, double wait_s)
 	const struct timespec until = from_now(wait_s > 0 ? wait_s : 0);
 	int rc = 0;
 	pthread_mutex_lock(&in->lock);
-	while (wait_s != 0 && rc == 0 && !in->line && !in->stopping && !in->rung)
+	while (wait_s != 0 && rc == 0 && !has_line(in) && !in->stopping && !in->rung)
 		rc = wait_s < 0 ? pthread_cond_wait(&in->moved, &in->lock)
 				: pthread_cond_timedwait(&in->moved, &in->lock, &until);
-	struct task *line = in->line;
-	in->line = NULL;
+	struct task *line = has_line(in) ? in->line : NULL;
+	if (line)
+		in->line = NULL;
 	in->rung = false;
 	pthread_mutex_unlock(&in->lock);
 	return line;

@@ -13,7 +13,8 @@ struct inbox {
 	struct task *line;  /* new tasks, oldest first (utlist) */
 	struct task *table; /* all that are not over, by job key */
 	bool stopping;
-	bool rung; /* something was cancelled, held or let go since the last look */
+	bool rung;    /* something was cancelled, held or let go since the last look */
+	bool gathers; /* the line is not taken yet: more of it is coming */
 };
 
 void inbox_init(struct inbox *in);
@@ -21,6 +22,7 @@ void inbox_release(struct inbox *in);
 
 /* Any thread. */
 void inbox_put(struct inbox *in, struct task *t); /* t->refused once stopping */
+void inbox_gather(struct inbox *in, bool gathers);
 bool inbox_cancel(struct inbox *in, uint64_t key);
 bool inbox_hold(struct inbox *in, uint64_t key, bool is_held);
 void inbox_cancel_model(struct inbox *in, const struct model_ref *m); /* NULL: all */

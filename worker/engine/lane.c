@@ -2,6 +2,7 @@
 #include "worker/engine/lane.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
+#include "worker/engine/follow.h"
 #include "worker/engine/room.h"
 #include <stdlib.h>
 #include <utlist.h>
@@ -123,7 +124,7 @@ void lane_take(struct lane *l, struct task *t)
 	t->rank = sched_rank(t->job->priority, t->job->arrived);
 	if (t->job->kind == JOB_GENERATE)
 		t->turn = turns_join(&l->turns, t->job->priority, t->job->client);
-	bool fits = job_fit(t->job, &f) == 0;
+	bool fits = follow_begin(l, t->job, &f) == 0 && job_fit(t->job, &f) == 0;
 	if (fits && t->job->kind == JOB_GENERATE && sequence_is_full(t->job))
 		end_without_tokens(l, t);
 	else if (fits)

@@ -1,6 +1,7 @@
 /* room.c - who is let in, and whose blocks they are. */
 #include "worker/engine/room.h"
 #include "protocol/log.h"
+#include "worker/engine/follow.h"
 #include <math.h>
 #include <utlist.h>
 
@@ -134,7 +135,8 @@ static size_t first_promise(const struct task *t)
 static void start(struct lane *l, struct task *t)
 {
 	struct sequence *s = sequence_new(t, 0, l->kv);
-	sequence_use_cache(s, l->prefixes);
+	if (!follow_share(l, s))
+		sequence_use_cache(s, l->prefixes);
 	lane_run(l, s);
 	if (s->resumed_stop != STOP_NONE)
 		task_end(t, 0,

@@ -20,8 +20,9 @@ static size_t id_limit(const struct job *j)
 {
 	size_t max = model_info(model_ref_model(j->model))->context_length;
 	/* A draft's last verdict is the token after it: it needs a place too. */
-	size_t more = j->kind == JOB_GENERATE ? j->max_tokens : j->n_draft + 1;
-	size_t n_prompt = j->n_prompt - j->n_resumed;
+	bool is_text = j->kind == JOB_GENERATE;
+	size_t more = is_text ? j->max_tokens : j->n_draft + 1;
+	size_t n_prompt = j->n_prompt - (is_text ? j->n_resumed : 0);
 	return more < max - n_prompt ? n_prompt + more : max;
 }
 

@@ -53,12 +53,14 @@ static void fill_result(const struct task *t, const struct sequence *s, const st
 	r->stop_detail = how->detail;
 	if (how->finish == FINISH_ERROR)
 		r->fault = *how->fault;
-	r->prompt_tokens = t->job->n_prompt - t->job->n_resumed;
+	const bool is_check = t->job->kind == JOB_CHECK_DRAFT;
+	r->prompt_tokens = t->job->n_prompt - (is_check ? 0 : t->job->n_resumed);
+	r->n_followed = is_check ? t->job->n_resumed : 0;
 	r->truncated_tokens = t->job->truncated_tokens;
 	fill_times(t, s, r);
 	if (!s)
 		return;
-	r->completion_tokens = s->n_generated;
+	r->completion_tokens = is_check ? s->verify.n_verdicts : s->n_generated;
 	r->cached_tokens = s->n_cached;
 	bool is_text = t->job->kind == JOB_GENERATE;
 	r->accepted = is_text ? s->spec.n_accepted : s->verify.accepted;

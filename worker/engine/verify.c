@@ -4,7 +4,7 @@
 
 static size_t n_rows(const struct sequence *s)
 {
-	return s->n_ids - s->n_prompt;
+	return s->n_ids - s->n_settled;
 }
 
 static void note_draft(struct sequence *s, struct sampler *sampler, const float *logits, int32_t id)
@@ -22,16 +22,17 @@ static enum verify_state judge_one(struct sequence *s, struct sampler *sampler, 
 {
 	struct verify *v = &s->verify;
 	struct sampled *chosen = &v->verdicts[v->n_verdicts];
-	s->n_generated = v->accepted;
+	const size_t n_before = s->n_settled - s->n_prompt;
+	s->n_generated = n_before + v->accepted;
 	sequence_pick(s, sampler, logits, chosen);
 	if (chosen->id < 0)
 		return VERIFY_STUCK;
 	v->n_verdicts++;
-	s->n_generated = v->n_verdicts;
+	s->n_generated = n_before + v->n_verdicts;
 	bool is_end = sequence_is_end(s, chosen->id, &v->detail);
 	if (v->accepted == n_rows(s))
 		return VERIFY_DONE;
-	int32_t draft = s->ids[s->n_prompt + v->accepted];
+	int32_t draft = s->ids[s->n_settled + v->accepted];
 	note_draft(s, sampler, logits, draft);
 	if (is_end || chosen->id != draft)
 		return VERIFY_DONE;
