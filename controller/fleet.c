@@ -332,6 +332,10 @@ struct worker *fleet_add(struct controller *c, const struct worker *like)
 void fleet_vacate(struct worker *w)
 {
 	log_info("worker %d is gone", w->index);
+	/* Who was to take its place has it now; the slot may soon be another's. */
+	for (int i = 0; i < w->c->fleet.n; i++)
+		if (w->c->fleet.workers[i].change.replaces == w->index)
+			w->c->fleet.workers[i].change.replaces = -1;
 	w->is_vacant = true;
 	w->change = (struct roster_entry) { .replaces = -1 };
 	buf_clear(&w->info);

@@ -187,6 +187,14 @@ static void refuse(struct controller *c, struct call *call, struct fault *f)
 	registry_fail(c->registry, call, f);
 }
 
+static bool has_successor(const struct controller *c, const struct worker *w)
+{
+	for (int i = 0; i < c->fleet.n; i++)
+		if (c->fleet.workers[i].change.replaces == w->index)
+			return true;
+	return false;
+}
+
 /* The worker the call names, if nothing is under way with it; else the call is answered. */
 static struct worker *named(struct controller *c, struct call *call)
 {
@@ -199,9 +207,10 @@ static struct worker *named(struct controller *c, struct call *call)
 	} else if (!w || w->is_vacant) {
 		fault_set(&f, ERR_INVALID_PARAMS, "there is no worker %lld", (long long)i);
 		fault_add_str(&f, "path", "worker");
-	} else if (w->change.asker || w->change.is_leaving || w->change.replaces >= 0) {
-		fault_set(&f, ERR_MODEL_BUSY, "worker %d is being added, drained or removed",
-			w->index);
+	} else if (w->change.asker || w->change.is_leaving || w->change.replaces >= 0 ||
+		   has_successor(c, w)) {
+		fault_set(&f, ERR_MODEL_BUSY,
+			"worker %d is being added, drained, removed or replaced", w->index);
 	} else {
 		return w;
 	}

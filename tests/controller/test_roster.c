@@ -226,6 +226,46 @@ static bool renewal_is_over_and_the_other_gone(struct rig *rig)
 	return renewal_is_over(rig) && f->n == 2 && f->workers[1].is_vacant;
 }
 
+static bool has_successor(struct rig *rig)
+{
+	return rig->c->fleet.n == 3;
+}
+
+Test(roster, one_that_is_being_replaced_is_not_removed_besides)
+{
+	rig_open(&r, ARGS("--workers=2", "--", "--slow-ms=100"));
+	rig_load(&r);
+	roster_renew(r.c);
+	rig_until(&r, has_successor);
+	ask_of(1, "remove_worker", 0, ",\"force\":true");
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "-32011");
+	rig_until(&r, renewal_is_over);
+}
+
+static bool first_is_gone(struct rig *rig)
+{
+	return rig->c->fleet.workers[0].pid != before[0];
+}
+
+Test(roster, a_successor_of_one_that_died_sends_nobody_else_away)
+{
+	rig_open(&r, ARGS("--workers=2", "--", "--slow-ms=100"));
+	rig_load(&r);
+	ask_of(1, "drain_worker", 0, "");
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "drained");
+	roster_renew(r.c);
+	rig_until(&r, has_successor);
+	before[0] = at(0)->pid;
+	kill(before[0], SIGKILL);
+	rig_until(&r, first_is_gone);
+	rig_send(&r, CALL("2", "runtime/add_worker", "{}"));
+	const char *answer = rig_await(&r, "\"id\":2,");
+	rig_assert_has(answer, "\"state\":\"ready\"");
+	const long added = strtol(strstr(answer, "\"worker\":") + strlen("\"worker\":"), NULL, 10);
+	rig_until(&r, renewal_is_over);
+	cr_assert(worker_is_ready(at((int)added)) && !at((int)added)->change.is_leaving);
+}
+
 Test(roster, a_binary_that_does_not_come_up_replaces_nobody)
 {
 	rig_open(&r, ARGS("--workers=2"));

@@ -134,7 +134,7 @@ def disturb(wire, clients, faults, watch, seconds):
             watch.look()
             told = faults.strike()
             if os.environ.get("SOAK_VERBOSE"):
-                print(f"{now - began:6.1f} s  {told}", flush=True)
+                print(f"{now - began:6.1f} s {watch.sizes[-1] / 1e6:5.1f} MB  {told}", flush=True)
 
 
 def finish(wire, clients):
@@ -172,7 +172,7 @@ def soak(args, folder):
         state, counters = wire.call("runtime/state"), wire.call("runtime/telemetry")
         if state["active_streams"] or state["queued"] or any(w["inflight"] for w in state["workers"]):
             raise Wrong(f"left over: {state}")
-        told = [watch.check("controller", watch.sizes, 4e6), watch.check("worker", watch.worker_sizes, 16e6)]
+        told = [watch.check("controller", watch.sizes, 8e6), watch.check("worker", watch.worker_sizes, 48e6)]
         close(wire)
     finally:
         wire.process.kill()

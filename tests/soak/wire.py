@@ -134,7 +134,7 @@ class Wire:
     def turn(self, seconds):
         """Read what has come, waiting at most so long for the first of it."""
         if (deaf := self.deaf_until - time.monotonic()) > 0:
-            time.sleep(min(deaf, seconds))
+            time.sleep(max(0, min(deaf, seconds)))
             self.flush()
             return
         for key, _ in self.selector.select(max(0, seconds)):
