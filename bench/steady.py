@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does a worker grow? Many short requests of every kind through one: `make bench-steady`.
 
-    REQUESTS=1000000 MODEL=models/novel-7m THREADS=2 python3 bench/steady.py
+    REQUESTS=1000000 MODEL=models/novel-7m KV_BYTES=64M THREADS=2 python3 bench/steady.py
 
 64 are under way at any time. What is resident after the first 10,000 (or the first half, if that is
 less) must be what is resident at the end, within 2 %: the exit status says whether it is. The KV
@@ -18,6 +18,7 @@ from bench import MODELS, WORKER, Pipe, machine
 REQUESTS = int(os.environ.get("REQUESTS", "20000"))
 MODEL = os.environ.get("MODEL", MODELS["novel-7m"])
 THREADS = os.environ.get("THREADS", str(os.cpu_count()))
+KV_BYTES = os.environ.get("KV_BYTES", "64M")
 UNDER_WAY = 64
 FIRST = min(10000, REQUESTS // 2)
 RANDOM = random.Random(1)
@@ -74,7 +75,7 @@ KINDS = [whole] * 6 + [streamed] * 4 + [tokenize] * 5 + [drafted, detokenize, ch
 
 class Steady(Pipe):
     def __init__(self):
-        super().__init__(WORKER, f"--threads={THREADS}", "--kv-bytes=64M")
+        super().__init__(WORKER, f"--threads={THREADS}", f"--kv-bytes={KV_BYTES}")
         self.unread, self.pending = b"", {}  # the stream of each request's id, or None
         self.n_sent = self.n_over = self.n_refused = 0
         self.call("load_model", model_id="m", local_path=os.path.abspath(MODEL))

@@ -11,6 +11,7 @@
 #include "worker/roots_cache.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +108,14 @@ static int serve(struct worker *w, int out, pid_t parent)
 	_exit(EXIT_SUCCESS);
 }
 
+/* What a large request took goes back to the system when it is over. By itself glibc would raise
+ * both at the first one, and keep as much from then on. */
+static void return_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	mallopt(M_TRIM_THRESHOLD, 512 << 10);
+}
+
 int main(int argc, char **argv)
 {
 	static struct worker worker;
@@ -144,5 +153,6 @@ int main(int argc, char **argv)
 	}
 	mapped_file_name_truncation();
 	backtrace_watch();
+	return_memory();
 	return serve(&worker, out, parent);
 }
