@@ -141,7 +141,21 @@ static void ask_for(const char *p, size_t n_bytes)
 		__builtin_prefetch(p + i);
 }
 
-static void batch_tile(const struct kernels *k, struct batch *b, size_t tile)
+/* Enough queries share the tile: it is widened once for all of them. */
+static void widen_tile(const struct kernels *k, struct batch *b, struct attend_tile *t)
+{
+	const size_t n_bytes = attend_tile_bytes(b->a->kv_type, b->a->head_dim);
+
+	t->k = widen(k, b->a, t->k, b->wide_k);
+	t->v = widen(k, b->a, t->v, b->wide_v);
+	t->kv_type = DTYPE_F32;
+	ask_for(t->next_k, n_bytes);
+	ask_for(t->next_v, n_bytes);
+	t->next_k = t->k;
+	t->next_v = t->v;
+}
+
+static void batch_tile(const struct kernels *k, struct batch *b, size_t tile, size_t next)
 {
 	const struct attend *a = b->a;
 	uint8_t first[BATCH], last[BATCH];
@@ -158,6 +172,8 @@ static void batch_tile(const struct kernels *k, struct batch *b, size_t tile)
 		.head_dim = a->head_dim,
 		.k = tile_base(a, a->k, tile),
 		.v = tile_base(a, a->v, tile),
+		.next_k = tile_base(a, a->k, next),
+		.next_v = tile_base(a, a->v, next),
 		.kv_type = a->kv_type,
 		.first = first,
 		.last = last,
@@ -171,11 +187,8 @@ static void batch_tile(const struct kernels *k, struct batch *b, size_t tile)
 		t.k_scale = widen_scales(k, a, t.k, b->k_scale);
 		t.v_scale = widen_scales(k, a, t.v, b->v_scale);
 	}
-	if (t.kv_type != DTYPE_F32 && b->n_q >= WIDEN_LEAST) {
-		t.k = widen(k, a, t.k, b->wide_k);
-		t.v = widen(k, a, t.v, b->wide_v);
-		t.kv_type = DTYPE_F32;
-	}
+	if (t.kv_type != DTYPE_F32 && b->n_q >= WIDEN_LEAST)
+		widen_tile(k, b, &t);
 	k->attend_scores(&t);
 	k->attend_weights(&t);
 	k->attend_values(&t);
@@ -199,18 +212,14 @@ static void batch_bounds(const struct batch *b, size_t *begin, size_t *end)
 static void batch_span(const struct kernels *k, struct batch *b, size_t span)
 {
 	size_t begin, end, from = span * ATTEND_SPAN;
-	size_t n_bytes = attend_tile_bytes(b->a->kv_type, b->a->head_dim);
 
 	state_clear(b, b->m, b->l, b->acc);
 	batch_bounds(b, &begin, &end);
 	begin = begin > from ? begin : from;
 	end = least(end, from + ATTEND_SPAN);
 	for (size_t tile = begin / ATTEND_TILE; tile * ATTEND_TILE < end; tile++) {
-		if ((tile + 1) * ATTEND_TILE < end) {
-			ask_for(tile_base(b->a, b->a->k, tile + 1), n_bytes);
-			ask_for(tile_base(b->a, b->a->v, tile + 1), n_bytes);
-		}
-		batch_tile(k, b, tile);
+		bool is_last = (tile + 1) * ATTEND_TILE >= end;
+		batch_tile(k, b, tile, is_last ? tile : tile + 1);
 	}
 }
 

@@ -91,6 +91,8 @@ struct attend_tile {
 	const float *q; /* [n_q][head_dim] */
 	size_t n_q, head_dim;
 	const void *k, *v; /* [head_dim][ATTEND_TILE], [ATTEND_TILE][head_dim] of kv_type */
+	/* Of the same size, and wanted next: a kernel may ask memory for it as it goes. */
+	const void *next_k, *next_v;
 	enum dtype kv_type;
 	const float *k_scale, *v_scale; /* [ATTEND_TILE] of what was stored in int8, or NULL */
 	const uint8_t *first, *last; /* [n_q]: query i sees positions [first[i], last[i]) of it */

@@ -14,6 +14,14 @@ static size_t smaller(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
+/* Bytes that are wanted soon, a constant number of them. Asked for all at once they would fill the
+ * queue to memory and stop the loads behind them. */
+ALWAYS void ask_for(const char *p, size_t n_bytes)
+{
+	for (size_t i = 0; i < n_bytes; i += 64)
+		__builtin_prefetch(p + i);
+}
+
 /* Queries i.. by positions from.. of a tile; sizes are constants once inlined. */
 struct scores {
 	const struct attend_tile *t;
@@ -44,12 +52,14 @@ ALWAYS void scores_run(const struct scores *s)
 	const size_t dim = s->t->head_dim, row = ATTEND_TILE * v_bytes(s->type);
 	const float *x = s->t->q + s->i * dim;
 	const char *k = (const char *)s->t->k + s->from * v_bytes(s->type);
+	const char *next = s->t->next_k;
 	v16 acc[SCORES_QUERIES][SCORES_VECTORS], keys[SCORES_VECTORS];
 
 	for (int q = 0; q < s->n_q; q++)
 		for (int e = 0; e < s->n_vectors; e++)
 			acc[q][e] = v_set(0);
-	for (size_t d = 0; d < dim; d++, k += row) {
+	for (size_t d = 0; d < dim; d++, k += row, next += row) {
+		ask_for(next, row);
 		for (int e = 0; e < s->n_vectors; e++)
 			keys[e] = v_load_as(s->type, k + 16 * (size_t)e * v_bytes(s->type));
 		for (int q = 0; q < s->n_q; q++) {
@@ -168,7 +178,8 @@ ALWAYS void values_run(const struct values *s)
 	const struct attend_tile *t = s->t;
 	float *out = t->acc + s->i * t->head_dim + s->d;
 	const float *p = t->p + s->i * ATTEND_TILE;
-	const char *base = (const char *)t->v + s->d * v_bytes(s->type);
+	const size_t before = s->d * v_bytes(s->type), wide = 16 * v_bytes(s->type);
+	const char *base = (const char *)t->v + before, *next = (const char *)t->next_v + before;
 	v16 acc[VALUES_QUERIES][VALUES_VECTORS], v[VALUES_VECTORS];
 
 	for (int q = 0; q < s->n_q; q++)
@@ -176,7 +187,9 @@ ALWAYS void values_run(const struct values *s)
 			acc[q][e] =
 				v_load_n(out + (size_t)q * t->head_dim + 16 * (size_t)e, s->n_tail);
 	for (size_t j = s->first; j < s->last; j++) {
-		const char *row = base + j * t->head_dim * v_bytes(s->type);
+		const size_t at = j * t->head_dim * v_bytes(s->type);
+		const char *row = base + at;
+		ask_for(next + at, (size_t)s->n_vectors * wide);
 		for (int e = 0; e < s->n_vectors; e++)
 			v[e] = s->n_tail == 16
 				       ? v_load_as(s->type, row + 16 * (size_t)e * v_bytes(s->type))
