@@ -94,17 +94,23 @@ def spawn(workers, folder):
     return wire
 
 
-def all_ready(wire):
-    return all(w["state"] == "ready" for w in wire.call("runtime/state")["workers"])
+def ready_pids(wire):
+    """The workers' processes, or None while one of them does not serve."""
+    workers = wire.call("runtime/state")["workers"]
+    return [w["pid"] for w in workers] if all(w["state"] == "ready" for w in workers) else None
 
 
 def settle(wire, patience=120):
+    """Until every worker is back and none is exchanged any more; how many descriptors are open beside the
+    three of each worker."""
     deadline = time.monotonic() + patience
-    while not all_ready(wire):
+    while True:
+        pids, n = ready_pids(wire), descriptors(wire.process.pid)
+        if pids and pids == ready_pids(wire):
+            return n - 3 * len(pids)
         if time.monotonic() > deadline:
             raise Wrong(f"not every worker came back: {wire.call('runtime/state')}")
         wire.turn(0.1)
-    return descriptors(wire.process.pid)
 
 
 def close(wire):
@@ -168,7 +174,7 @@ def soak(args, folder):
         faults.resume(all_of_them=True)
         finish(wire, clients)
         if (left := settle(wire)) != n_fds:
-            raise Wrong(f"{left} descriptors are open, {n_fds} were at the beginning")
+            raise Wrong(f"{left} descriptors are open beside the workers', {n_fds} were at the beginning")
         state, counters = wire.call("runtime/state"), wire.call("runtime/telemetry")
         if state["active_streams"] or state["queued"] or any(w["inflight"] for w in state["workers"]):
             raise Wrong(f"left over: {state}")
