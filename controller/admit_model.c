@@ -18,7 +18,7 @@
 
 struct routing {
 	struct json_span model_id, primary_id, draft_id, stream_id, timeout_ms, priority, client;
-	struct json_span stream, streaming, stream_options, meta, work_done, key;
+	struct json_span stream, streaming, stream_options, meta, work_done, measure, key;
 	char model[LIMIT_MODEL_ID + 1];
 	char beside[LIMIT_MODEL_ID + 1]; /* "" = none */
 	char stream_name[CLIENT_BYTES];  /* "" = to be made up */
@@ -48,6 +48,7 @@ static void find_members(struct json_span params, struct routing *r)
 		{ "stream_options", &r->stream_options },
 		{ "_meta", &r->meta },
 		{ "workDoneToken", &r->work_done },
+		{ "measure", &r->measure },
 		{ "idempotency_key", &r->key },
 	};
 	struct json_cursor c = json_iterate(params);
@@ -229,7 +230,7 @@ static void enqueue(struct admission *a, struct call *call)
 {
 	struct controller *c = a->c;
 	const struct routing *r = &a->r;
-	bool reports = r->meta.at || r->work_done.at;
+	bool reports = r->meta.at || r->work_done.at || r->measure.at;
 	struct queue_place place = {
 		.method_name = call->method->name,
 		.method = call->method,

@@ -1,5 +1,6 @@
 /* check_draft.c - the pair form: two loaded models compared. The token form is draft.c. */
 #include "worker/check_draft.h"
+#include "worker/calibrate.h"
 #include "worker/draft.h"
 #include "worker/model/model.h"
 #include "worker/models.h"
@@ -10,12 +11,15 @@
 
 /* A draft pays when it is smaller than this share of its primary. */
 #define WORTHWHILE_RATIO 0.5
+/* Less than that is not worth a second model's memory. */
+#define WORTHWHILE_GAIN 1.05
 /* What a draft of no cost at all would be expected to gain. */
 #define LARGEST_GAIN 0.3
 
 struct pair {
 	const struct model_ref *primary, *draft;
-	struct buf errors, warnings; /* JSON array elements */
+	struct buf errors, warnings;        /* JSON array elements */
+	const struct calibration *measured; /* NULL = estimated */
 };
 
 /* 1234567 as "1,234,567", as the reference prints sizes. */
@@ -82,11 +86,24 @@ static void write_model(struct buf *out, const char *key, const struct model_ref
 	buf_addc(out, '}');
 }
 
-static void write_estimate(struct buf *out, double primary, double draft, bool compatible)
+static void write_measured(struct buf *out, const struct calibration *c)
 {
+	jout_key_bool(out, "measured", true);
+	jout_key_fixed(out, "acceptance_rate", c->acceptance, 4);
+	jout_key_fixed(out, "tokens_per_second", c->plain, 3);
+	jout_key_fixed(out, "tokens_per_second_drafted", c->drafted, 3);
+	jout_key_int(out, "best_draft_tokens", (int64_t)c->best_draft);
+}
+
+static void write_estimate(
+	struct buf *out, const struct pair *p, double primary, double draft, bool compatible)
+{
+	const struct calibration *c = p->measured;
 	const bool known = primary > 0 && draft > 0;
 	const double ratio = primary > 0 ? draft / primary : 0;
-	const double speedup = known ? 1 + (1 - ratio) * LARGEST_GAIN : 1;
+	const double guess = known ? 1 + (1 - ratio) * LARGEST_GAIN : 1;
+	const double speedup = !c ? guess : c->plain > 0 ? c->drafted / c->plain : 1;
+	const bool is_good = c ? speedup >= WORTHWHILE_GAIN : draft < WORTHWHILE_RATIO * primary;
 	char text[32];
 	jout_key(out, "performance_estimate");
 	buf_addc(out, '{');
@@ -95,12 +112,13 @@ static void write_estimate(struct buf *out, double primary, double draft, bool c
 	snprintf(text, sizeof text, "%.1f%%", ratio * 100);
 	jout_key_cstr(out, "size_ratio", primary > 0 ? text : "N/A");
 	jout_key_cstr(out, "recommendation",
-		compatible && draft < WORTHWHILE_RATIO * primary
-			? "Good pairing"
-			: "May not provide significant speedup");
+		compatible && is_good ? "Good pairing" : "May not provide significant speedup");
 	jout_key_fixed(out, "expected_speedup_value", speedup, 6);
 	jout_key_fixed(out, "size_ratio_value", ratio, 6);
-	jout_key_bool(out, "measured", false);
+	if (c)
+		write_measured(out, c);
+	else
+		jout_key_bool(out, "measured", false);
 	buf_addc(out, '}');
 }
 
@@ -124,16 +142,19 @@ static bool compare(struct pair *p, struct buf *out)
 	buf_addc(out, '{');
 	write_model(out, "primary_model", p->primary);
 	write_model(out, "draft_model", p->draft);
-	write_estimate(out, (double)ia->parameter_count, (double)ib->parameter_count, same);
+	write_estimate(out, p, (double)ia->parameter_count, (double)ib->parameter_count, same);
 	buf_adds(out, "}}");
 	return same;
 }
 
-static bool report(const struct model_ref *primary, const struct model_ref *draft, struct buf *out)
+static bool report(const struct model_ref *primary, const struct model_ref *draft,
+	const struct calibration *measured, struct buf *out)
 {
-	struct pair p = {
-		.primary = primary, .draft = draft, .errors = BUF_INIT, .warnings = BUF_INIT
-	};
+	struct pair p = { .primary = primary,
+		.draft = draft,
+		.measured = measured,
+		.errors = BUF_INIT,
+		.warnings = BUF_INIT };
 	const bool same = compare(&p, out);
 	buf_release(&p.errors);
 	buf_release(&p.warnings);
@@ -144,7 +165,7 @@ int check_draft_pair(struct models *m, const struct model_ref *primary,
 	const struct model_ref *draft, struct fault *f)
 {
 	struct buf out = BUF_INIT;
-	const bool same = models_is_pair(m, primary, draft) || report(primary, draft, &out);
+	const bool same = models_is_pair(m, primary, draft) || report(primary, draft, NULL, &out);
 	if (same) {
 		models_note_pair(m, primary, draft);
 	} else {
@@ -159,22 +180,32 @@ int check_draft_pair(struct models *m, const struct model_ref *primary,
 	return same ? 0 : ERR_DRAFT_INCOMPATIBLE;
 }
 
+void check_draft_answer(struct reply *reply, const struct model_ref *primary,
+	const struct model_ref *draft, const struct calibration *measured)
+{
+	struct buf out = BUF_INIT;
+	report(primary, draft, measured, &out);
+	reply_result(reply, out.data, out.n_bytes);
+	buf_release(&out);
+}
+
+/* An incompatible pair has nothing to measure: its report says why. */
 static void check_pair(struct request *rq, const char *primary_id, const char *draft_id)
 {
-	struct fault f = { 0 };
-	struct buf out = BUF_INIT;
+	struct fault f = { 0 }, misfit = { 0 };
 	struct model_ref *primary = catalog_get(rq->w->catalog, primary_id, &f);
 	struct model_ref *draft = primary ? catalog_get(rq->w->catalog, draft_id, &f) : NULL;
-	if (draft) {
-		report(primary, draft, &out);
-		reply_result(rq->reply, out.data, out.n_bytes);
-		model_ref_release(draft);
-	} else {
-		reply_fault(rq->reply, &f);
+	if (draft && params_bool(rq->params, "measure", false) &&
+		check_draft_pair(rq->w->models, primary, draft, &misfit) == 0) {
+		calibrate_start(rq, primary, draft);
+		return;
 	}
-	if (primary)
-		model_ref_release(primary);
-	buf_release(&out);
+	if (draft)
+		check_draft_answer(rq->reply, primary, draft, NULL);
+	else
+		reply_fault(rq->reply, &f);
+	model_ref_release(draft);
+	model_ref_release(primary);
 	json_object_put(rq->params);
 }
 
@@ -194,8 +225,9 @@ static const char *stray_param(struct json_object *params)
 	json_object_object_foreach(params, key, value)
 	{
 		(void)value;
-		static const char *const known[] = { "primary_id", "draft_id", "timeout_ms",
-			"priority", "client", "_meta", "workDoneToken", "partialResultToken" };
+		static const char *const known[] = { "primary_id", "draft_id", "measure",
+			"timeout_ms", "priority", "client", "_meta", "workDoneToken",
+			"partialResultToken" };
 		size_t i = 0;
 		while (i < sizeof known / sizeof *known && strcmp(known[i], key) != 0)
 			i++;
@@ -212,6 +244,8 @@ void handle_check_draft(struct request *rq)
 	const char *draft_id = params_str(rq->params, "draft_id");
 	const char *model_id = params_str(rq->params, "model_id");
 	const char *wrong = misfit(primary_id, draft_id, model_id);
+	if (!wrong && model_id && params_bool(rq->params, "measure", false))
+		wrong = "measure is for a pair: give primary_id and draft_id";
 	const char *stray = wrong || model_id ? NULL : stray_param(rq->params);
 	if (wrong || stray) {
 		fault_set(&f, ERR_INVALID_PARAMS, wrong ? "%s" : "%s has no meaning for a pair",

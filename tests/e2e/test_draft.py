@@ -102,6 +102,10 @@ class Drafts:
 
     def test_a_pair_of_one_model_is_compatible_and_an_unloaded_one_is_named(self):
         self.assertIs(self.host.call("check_draft", primary_id="m", draft_id="m")["compatible"], True)
+        measured = self.host.call("check_draft", primary_id="m", draft_id="m", measure=True)
+        estimate = measured["details"]["performance_estimate"]
+        self.assertEqual((estimate["measured"], estimate["acceptance_rate"]), (True, 1))
+        self.assertGreater(estimate["tokens_per_second_drafted"], 0)
         error = self.host.error("check_draft", primary_id="m", draft_id="absent")
         self.assertEqual((error.code, error.message), (-32005, "Model not loaded: absent"))
         self.assertEqual(error.data["model_id"], "absent")

@@ -38,8 +38,9 @@ Test(check_draft, mixed_or_missing_forms_are_refused_and_name_what_is_wrong)
 	cr_assert(is_refused(d, "{\"model_id\":\"m\",\"prompt\":\"x\",\"draft_tokens\":[1,4096]}",
 		"draft_tokens[1]"));
 	cr_assert(is_refused(d, "{\"model_id\":\"m\",\"draft_tokens\":[1]}", "prompt"));
-	cr_assert(is_refused(
-		d, "{\"primary_id\":\"m\",\"draft_id\":\"m\",\"measure\":true}", "measure"));
+	cr_assert(is_refused(d,
+		"{\"model_id\":\"m\",\"prompt\":\"x\",\"draft_tokens\":[],\"measure\":true}",
+		"measure"));
 	desk_free(d);
 }
 
@@ -136,5 +137,46 @@ Test(check_draft, a_draft_for_a_stream_needs_one_that_runs_and_nothing_beside_it
 	cr_assert(is_refused(d,
 		"{\"model_id\":\"m\",\"stream_id\":\"s\",\"prompt\":\"x\",\"draft_tokens\":[1]}",
 		"prompt"));
+	desk_free(d);
+}
+
+#define ESTIMATE "result.details.performance_estimate."
+
+static double number(const char *answer, const char *path)
+{
+	double v = -1;
+	cr_assert(json_get_num(desk_find(answer, path), &v), "%s of %s", path, answer);
+	return v;
+}
+
+Test(check_draft, a_pair_is_measured_by_a_text_with_drafts_and_without)
+{
+	struct desk *d = desk_new_loaded();
+	const char *a = desk_ask(d, "1", "check_draft",
+		"{\"primary_id\":\"m\",\"draft_id\":\"m\",\"measure\":true}");
+	cr_assert(desk_is(a, ESTIMATE "measured", "true"), "%s", a);
+	cr_assert_eq(number(a, ESTIMATE "acceptance_rate"), 1, "it agrees with itself: %s", a);
+	const double plain = number(a, ESTIMATE "tokens_per_second");
+	const double drafted = number(a, ESTIMATE "tokens_per_second_drafted");
+	cr_assert(plain > 0 && drafted > 0, "%s", a);
+	cr_assert_float_eq(
+		number(a, ESTIMATE "expected_speedup_value"), drafted / plain, 1e-3, "%s", a);
+	const double best = number(a, ESTIMATE "best_draft_tokens");
+	cr_assert(best >= 0 && best <= 16);
+	cr_assert_eq(d->w.calls.n, 0);
+	desk_free(d);
+}
+
+Test(check_draft, measuring_can_be_cancelled_and_has_a_time_limit)
+{
+	struct desk *d = desk_new_loaded();
+	desk_say(d, "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"check_draft\",\"params\":{"
+		    "\"primary_id\":\"m\",\"draft_id\":\"m\",\"measure\":true}}");
+	desk_say(d, "{\"jsonrpc\":\"2.0\",\"method\":\"$/cancelRequest\",\"params\":{\"id\":5}}");
+	const char *a = desk_hear(d, "\"id\":5,");
+	cr_assert(desk_is(a, "error.code", "-32800"), "%s", a);
+	a = desk_ask(d, "6", "check_draft",
+		"{\"primary_id\":\"m\",\"draft_id\":\"m\",\"measure\":true,\"timeout_ms\":1}");
+	cr_assert(desk_is(a, "error.code", "-32008"), "%s", a);
 	desk_free(d);
 }
