@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does a worker grow? Many short requests of every kind through one: `make bench-steady`.
 
-    REQUESTS=1000000 MODEL=models/novel-7m KV_BYTES=64M THREADS=2 python3 bench/steady.py
+    REQUESTS=1000000 MODEL=models/novel-7m KV_BYTES=16M THREADS=2 python3 bench/steady.py
 
 64 are under way at any time. What is resident after the first 10,000 (or the first half, if that is
 less) must be what is resident at the end, within 2 %: the exit status says whether it is. The KV
@@ -18,7 +18,7 @@ from bench import MODELS, WORKER, Pipe, machine
 REQUESTS = int(os.environ.get("REQUESTS", "20000"))
 MODEL = os.environ.get("MODEL", MODELS["novel-7m"])
 THREADS = os.environ.get("THREADS", str(os.cpu_count()))
-KV_BYTES = os.environ.get("KV_BYTES", "64M")
+KV_BYTES = os.environ.get("KV_BYTES", "16M")
 UNDER_WAY = 64
 FIRST = min(10000, REQUESTS // 2)
 RANDOM = random.Random(1)
