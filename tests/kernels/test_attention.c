@@ -73,7 +73,8 @@ static double stored(const struct cache *c, const void *block, size_t i, size_t 
 	float f;
 
 	if (c->type == DTYPE_INT8)
-		return b[i] * (double)f32_of_bf16(load_u16(b + ATTEND_TILE * c->dim + 2 * j));
+		return (signed char)b[i] *
+		       (double)f32_of_bf16(load_u16(b + ATTEND_TILE * c->dim + 2 * j));
 	if (c->type == DTYPE_F16)
 		return f32_of_f16(load_u16(b + 2 * i));
 	if (c->type == DTYPE_BF16)
