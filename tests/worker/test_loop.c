@@ -1,5 +1,6 @@
 /* test_loop.c - the I/O thread between a host's pipes, which the test fills and empties. */
 #include "tests/worker/desk.h"
+#include "worker/generate.h"
 #include "worker/loop.h"
 #include "worker/stream.h"
 #include <criterion/criterion.h>
@@ -45,7 +46,7 @@ static bool hear_some(void)
 /* The only stream has made its last token, and some wait behind a full pipe. */
 static bool has_ended_unread(void)
 {
-	struct stream *s = (struct stream *)calls_find_stream(&w.calls, "s");
+	struct stream *s = generate_find(&w, "s");
 	if (!s)
 		return false;
 	pthread_mutex_lock(&s->lock);

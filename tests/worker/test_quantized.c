@@ -251,6 +251,8 @@ Test(quantized, what_is_quantized_is_not_quantized_again, .timeout = 60)
 
 	add_llama(&t);
 	st_write(&t.packed, folder, "model.safetensors");
+	buf_release(&t.plain.header);
+	buf_release(&t.plain.data);
 	const struct model_options opt = { .path = folder, .quantize = QUANTIZE_INT4 };
 	cr_assert_eq(model_open(&opt, &m, &f), ERR_MODEL_LOAD);
 	cr_assert_not_null(strstr(f.text, "quantized already (4-bit)"), "%s", f.text);

@@ -1,6 +1,7 @@
 /* test_stream_credit.c - streams whose host acknowledges, late or never. */
 #include "tests/worker/desk.h"
 #include "worker/credit.h"
+#include "worker/generate.h"
 #include "worker/stream.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -61,7 +62,7 @@ static const char *end_of(struct desk *d, const char *stream_id)
 
 static struct stream *find(struct desk *d, const char *stream_id)
 {
-	return (struct stream *)calls_find_stream(&d->w.calls, stream_id);
+	return generate_find(&d->w, stream_id);
 }
 
 Test(stream_credit, one_that_is_not_acknowledged_waits_and_no_other_does)
