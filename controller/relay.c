@@ -14,7 +14,8 @@ static void note_token(struct stream *s, struct json_span token)
 	int64_t id = -1, index = -1;
 	bool is_tail = false;
 	json_get_bool(json_find(token, "is_tail"), &is_tail);
-	if (json_find(token, "cumulative_text").at)
+	/* Of parallel choices each counts for itself: their tokens make no one sequence. */
+	if (json_find(token, "cumulative_text").at || json_find(token, "choice").at)
 		s->is_unloggable = true;
 	if (is_tail) {
 		s->is_unloggable = true;

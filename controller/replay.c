@@ -32,7 +32,7 @@ static bool can_go_on(struct controller *c, struct json_span params)
 
 static bool wants_replay(struct json_span params)
 {
-	return json_str_is(json_find(params, "resume"), "replay");
+	return !json_str_is(json_find(params, "resume"), "error");
 }
 
 static enum retry_verdict judge(struct controller *c, struct retry_case *r)

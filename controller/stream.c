@@ -99,7 +99,6 @@ bool stream_is_suspect(const struct stream *s)
 	return s->deaths && s->n_tokens <= s->n_tokens_at_death && s->tells_progress;
 }
 
-/* Of parallel choices each counts for itself: their tokens make no one sequence. */
 void stream_note_token(struct stream *s, int64_t id, int64_t index)
 {
 	if (index < 0 || (uint64_t)index != s->n_tokens || id < 0 || id > INT32_MAX)

@@ -182,9 +182,9 @@ static const struct param GENERATE[] = {
 		.type = PARAM_STRING,
 		.nullable = true,
 		.choices = "replay error",
-		.preset = "\"error\"",
-		.doc = "When the worker dies: end with an error, or continue on another as if "
-		       "nothing had been." },
+		.preset = "\"replay\"",
+		.doc = "When the worker dies: continue on another as if nothing had been, or end "
+		       "with an error." },
 	{ .name = "resume_tokens",
 		.type = PARAM_TOKENS,
 		.nullable = true,

@@ -160,7 +160,7 @@ Test(bundle, a_dead_workers_calls_and_streams_are_in_the_file_its_error_names)
 	char path[PATH_MAX];
 	rig_open(&r, ARGS("--workers=1", "--", "--die-on=deadly", "--token-ms=20"));
 	rig_load(&r);
-	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":100000"));
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":100000,\"resume\":\"error\""));
 	rig_await(&r, "stream.chunk");
 	rig_send(&r, TOKENIZE("2", "deadly"));
 	const char *event = rig_await(&r, "stream.event");

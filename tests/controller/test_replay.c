@@ -45,10 +45,12 @@ Test(replay, streams_of_a_killed_worker_go_on_where_they_stopped_and_it_comes_ba
 	for (int i = 0; i < 8; i++)
 		rig_send(&r,
 			"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"generate\",\"params\":"
-			"{\"model_id\":\"m\",\"prompt\":\"p\",\"max_tokens\":25,\"resume\":"
-			"\"replay\",\"stream_id\":\"s%"
-			"d\"}}",
-			i, i);
+			"{\"model_id\":\"m\",\"prompt\":\"p\",\"max_tokens\":25,"
+			"\"stream_id\":\"s%d\"%s}}",
+			i, i,
+			i % 3 == 0   ? ""
+			: i % 3 == 1 ? ",\"resume\":\"replay\""
+				     : ",\"resume\":null");
 	rig_await_n(&r, "stream.chunk", 16);
 	pid_t victim = r.c->fleet.workers[0].pid;
 	kill(victim, SIGKILL);
@@ -77,11 +79,11 @@ Test(replay, the_only_worker_goes_on_with_its_stream_once_it_is_back)
 	cr_assert_eq(rig_count(&r, "\"id\":1,"), 1);
 }
 
-Test(replay, unasked_a_stream_ends_with_the_signal_and_what_was_delivered)
+Test(replay, where_it_is_not_wanted_a_stream_ends_with_the_signal_and_what_was_delivered)
 {
 	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=10"));
 	rig_load(&r);
-	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":200"));
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":200,\"resume\":\"error\""));
 	rig_await_n(&r, "stream.chunk", 3);
 	kill(r.c->fleet.workers[0].pid, SIGKILL);
 	const char *event = rig_await(&r, "\"event\":\"error\"");

@@ -7,7 +7,7 @@ import unittest
 
 from host import WORKER, tandem
 
-LONG = {"prompt": "Once upon a time", "max_tokens": 400, "ignore_eos": True, "seed": 4}
+LONG = {"prompt": "Once upon a time", "max_tokens": 400, "ignore_eos": True, "seed": 4, "resume": "error"}
 
 
 class Bundle(unittest.TestCase):

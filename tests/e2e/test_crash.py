@@ -7,7 +7,8 @@ import unittest
 
 from host import PATIENCE, TANDEM, WORKER, children, tandem, when_gone
 
-LONG = {"prompt": "Once upon a time", "max_tokens": 400, "ignore_eos": True, "temperature": 0}
+LONG = {"prompt": "Once upon a time", "max_tokens": 400, "ignore_eos": True, "temperature": 0,
+        "resume": "error"}
 STALLED = ["--dev-stall-ms=5"]
 
 
@@ -67,7 +68,7 @@ class WorkerStopped(unittest.TestCase):
             host.load()
             asked = {"prompt": "Once upon a time", "max_tokens": 100, "ignore_eos": True, "seed": 3}
             plain = host.stream(**asked)
-            stream = host.start(**asked, resume="replay").wait_tokens(30)
+            stream = host.start(**asked).wait_tokens(30)
             os.kill(host.call("runtime/state")["workers"][0]["pid"], signal.SIGSTOP)
             self.assertEqual(stream.wait().text, plain.text)
             worker = host.call("runtime/state")["workers"][0]

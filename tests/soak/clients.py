@@ -133,7 +133,7 @@ class Clients:
 
     def excuse(self, error, *codes):
         """An error that a fault may cause. Two workers that died with one request, nothing in
-        between, are the only crash a caller hears of that asked for a replay."""
+        between, are the only crash a caller hears of that did not decline the replay."""
         code, data = error["code"], error.get("data", {})
         if code == CRASHED and data.get("poison"):
             self.count("refused as poison")
@@ -178,7 +178,7 @@ class Clients:
 
     def start(self, client, **more):
         params, tokens, end = self.rng.choice(self.catalogue.streams)
-        more.setdefault("resume", "replay")
+        more = {**self.rng.choice([{}, {"resume": "replay"}]), **more}
         priority = self.rng.choice(["urgent", "default", "background"])
         return self.wire.send("generate", **{**params, "client": client, "priority": priority, **more}), tokens, end
 
@@ -188,7 +188,7 @@ class Clients:
         self.compare_stream(stream, tokens, end)
 
     def lossy_stream(self, client):
-        """It did not ask for a replay."""
+        """It wants no replay."""
         stream, tokens, end = self.start(client, resume="error")
         yield stream
         self.compare_stream(stream, tokens, end, CRASHED)
@@ -225,10 +225,8 @@ class Clients:
 
     def call(self, client):
         method, params, expected = self.rng.choice(self.catalogue.calls)
-        if method == "generate":
-            params = {**params, "resume": "replay"}
         if method == "batch_generate":
-            params = {"requests": [{**p, "resume": "replay"} for p in params["requests"]]}
+            params = {"requests": [{**p, **self.rng.choice([{}, {"resume": "replay"}])} for p in params["requests"]]}
         request = self.wire.send(method, **params)
         yield request
         self.compare_call(request, expected)
@@ -261,7 +259,7 @@ class Clients:
         name = f"own-{client}"
         for method, params in (("load_model", {"local_path": "models/novel-7m", "workers": self.rng.randint(1, 2)}),
                                ("tokenize", {"text": "one two"}), ("list_models", None),
-                               ("generate", {"prompt": "x", "max_tokens": 5, "resume": "replay"}),
+                               ("generate", {"prompt": "x", "max_tokens": 5}),
                                ("unload_model", {"force": self.rng.random() < 0.5})):
             request = self.wire.send(method, **({"model_id": name, **params} if params is not None else {}))
             yield request
