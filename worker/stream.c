@@ -62,9 +62,8 @@ static void on_tokens(void *arg, const struct job_token *t, size_t n)
 		s->first_at = clock_now();
 	for (size_t i = 0; i < n; i++)
 		keep_token(s, &t[i]);
-	if (s->wire.stream)
-		if (s->wire.stream || s->progress.token)
-			stream_post(s);
+	if (s->wire.stream || s->progress.token)
+		stream_post(s);
 	pthread_mutex_unlock(&s->lock);
 }
 

@@ -50,14 +50,17 @@ class Mcp(unittest.TestCase):
     def test_a_session_with_progress_errors_and_a_cancel(self):
         self.assertEqual(self.host.call("ping"), {})
         self.tool("load_model", model_id="m", local_path=NOVEL)
-        whole = self.tool("generate", {"progressToken": "p"}, model_id="m", prompt="The old", max_tokens=6, seed=1)
+        whole = self.tool("generate", {"progressToken": "p"}, model_id="m", prompt="The old", max_tokens=24, seed=1,
+                          ignore_eos=True)
         self.assertEqual(whole["content"][0]["text"], whole["structuredContent"]["text"])
-        plain = self.host.call("generate", model_id="m", prompt="The old", max_tokens=6, seed=1, stream=False)
+        plain = self.host.call("generate", model_id="m", prompt="The old", max_tokens=24, seed=1, stream=False,
+                               ignore_eos=True)
         self.assertEqual(whole["structuredContent"]["tokens"], plain["tokens"])
         steps = [m.body["params"] for m in self.host.messages if m.body.get("method") == "notifications/progress"]
         self.assertEqual({s["progressToken"] for s in steps}, {"p"})
         self.assertEqual([s["progress"] for s in steps], sorted({s["progress"] for s in steps}))
         self.assertEqual(steps[-1]["progress"], steps[-1]["total"])
+        self.assertIn("writing", [s["message"] for s in steps], "of each token, as far as ten a second go")
         self.assertEqual(self.tool("tokenize", model_id="no", text="x")["_meta"]["tandem/error"]["code"], -32005)
         self.assertEqual(self.host.error("tools/call", name="nothing", arguments={}).code, -32602)
         self.assertEqual(self.host.error("resources/list").code, -32601)
