@@ -51,6 +51,7 @@ static void run_load(struct chore *c)
 	struct model *model = NULL;
 	struct fault f = { 0 };
 	struct model_options options = l->spec.options;
+	options.n_threads = (size_t)l->w->options.threads;
 	options.progress = on_progress;
 	options.progress_arg = l;
 	if (on_progress(l, 0, "opening"))

@@ -381,3 +381,35 @@ Test(quantized, gpt_oss_as_published_equals_its_dequantized_experts, .timeout = 
 		"\"x\"]}",
 		"MXFP4");
 }
+
+/* Logits of a few rows by the model as these threads made it. */
+static float *made_by(size_t n_threads, size_t *n)
+{
+	static const int32_t ids[] = { 5, 17, 300, 41 };
+	const struct model_options opt = {
+		.path = "models/novel-7m", .quantize = QUANTIZE_INT4, .n_threads = n_threads
+	};
+	struct fixture x;
+	struct kv_seq s;
+	float *logits;
+
+	fixture_open_as(&x, &opt, 1, 4);
+	*n = 4 * x.vocab_size;
+	logits = xcalloc(*n, sizeof *logits);
+	kv_seq_init(&s, x.kv);
+	fixture_feed(&x, &s, &(struct feed) { ids, 4, 4, false, logits });
+	kv_seq_release(&s);
+	fixture_close(&x);
+	return logits;
+}
+
+Test(quantized, several_threads_quantize_and_pack_the_same_weights, .timeout = 60)
+{
+	size_t n, n_again;
+	float *one = made_by(1, &n), *several = made_by(3, &n_again);
+
+	cr_assert_eq(n, n_again);
+	cr_expect_arr_eq(one, several, n * sizeof *one);
+	free(one);
+	free(several);
+}

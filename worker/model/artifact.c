@@ -2,6 +2,7 @@
 #include "worker/model/artifact.h"
 #include "protocol/mem.h"
 #include "worker/model/artifact_format.h"
+#include "worker/model/huge.h"
 #include "worker/model/mapped_file.h"
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,7 @@ int artifact_open(
 		artifact_close(a);
 		return fault_set(f, ERR_MODEL_LOAD, "%s: %s", path, wrong);
 	}
+	huge_advise(a->file.data, a->file.n_bytes);
 	a->verified = xcalloc((size_t)a->header.n_parts + 1, sizeof *a->verified);
 	*out = a;
 	return 0;

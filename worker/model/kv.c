@@ -2,10 +2,14 @@
 #include "worker/model/kv.h"
 #include "kernels/attention.h"
 #include "protocol/mem.h"
+#include "worker/model/huge.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+/* Blocks from here on fill a large page soon; those of small models would leave it empty. */
+#define HUGE_BLOCK (HUGE_PAGE / 8)
 
 struct kv_pool {
 	struct kv_shape shape;
@@ -75,6 +79,8 @@ struct kv_pool *kv_pool_new(const struct kv_shape *shape, size_t max_bytes, stru
 		kv_pool_free(p);
 		return NULL;
 	}
+	if (p->block_bytes >= HUGE_BLOCK)
+		huge_advise(p->base, p->n_reserved);
 	/* Low ids leave the stack first, so that a lightly used pool touches few pages. */
 	for (size_t i = 0; i < p->n_blocks; i++)
 		p->free_ids[i] = (int32_t)(p->n_blocks - 1 - i);

@@ -290,13 +290,17 @@ static int report_packing(void *arg, double done, struct fault *f)
 static int prepare(struct model *m, const struct model_options *opt, struct fault *f)
 {
 	const struct quantizing_options quantizing = {
-		.to = opt->quantize, .progress = report_quantizing, .arg = (void *)opt
+		.to = opt->quantize,
+		.n_threads = opt->n_threads,
+		.progress = report_quantizing,
+		.arg = (void *)opt,
 	};
 	const struct packing_options packing = {
 		.activations = opt->activations,
 		.pairs = opt->activations == ACTIVATIONS_INT8 ||
 			 (opt->activations == ACTIVATIONS_AUTO &&
 				 strcmp(m->files.format, FORMAT_GGUF.name) == 0),
+		.n_threads = opt->n_threads,
 		.progress = report_packing,
 		.arg = (void *)opt,
 	};

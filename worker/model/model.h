@@ -39,6 +39,7 @@ struct model_options {
 	enum kv_dtype kv_dtype;
 	enum activations activations;
 	enum quantize quantize;
+	size_t n_threads;                   /* that make weights ready; 0 = one */
 	const struct artifact_store *cache; /* of what is made out of the weights; NULL = none;
 					       borrowed until model_close */
 	/* For inspection: everything is checked, but of large tensors nothing is read, so the

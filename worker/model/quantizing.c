@@ -1,7 +1,9 @@
 /* quantizing.c - weights stored as floats to int8 or int4, when they are loaded. */
 #include "worker/model/quantizing.h"
+#include "kernels/pool.h"
 #include "kernels/quant.h"
 #include "protocol/mem.h"
+#include "worker/model/packing.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,7 +14,8 @@ struct quantizing {
 	enum dtype type;
 	const uint8_t *blocks;
 	uint8_t *room; /* the same, to be filled; NULL: an earlier load did */
-	float *row;    /* [n_in of the widest] */
+	struct pool *pool;
+	float *rows; /* [threads][widest] */
 	size_t widest;
 	size_t n_bytes, n_done; /* of blocks, of all matrices and so far */
 	int rc;
@@ -45,16 +48,39 @@ static void measure(void *arg, struct matrix *m)
 		q->widest = m->w.n_in;
 }
 
+/* A matrix's rows, shared out to all threads. */
+struct rows {
+	const struct quantizing *q;
+	const struct weight *w;
+	uint8_t *out;
+	size_t row_bytes, n_chunks;
+};
+
+static void quantize_chunk(void *arg, size_t chunk, size_t thread)
+{
+	const struct rows *r = arg;
+	float *row = r->q->rows + thread * r->q->widest;
+	size_t begin, end;
+
+	pool_range(r->w->n_out, r->n_chunks, chunk, &begin, &end);
+	for (size_t o = begin; o < end; o++) {
+		weight_row(&r->q->k, r->w, o, row);
+		quantize_row(r->q->type, row, r->w->n_in, r->out + o * r->row_bytes);
+	}
+}
+
 static void quantize(void *arg, struct matrix *m)
 {
 	struct quantizing *q = arg;
 	size_t n = row_bytes(q, m);
+	struct rows r = { q, &m->w, NULL, n, 0 };
 
 	if (n == 0 || q->rc < 0)
 		return;
-	for (size_t o = 0; q->room && o < m->w.n_out; o++) {
-		weight_row(&q->k, &m->w, o, q->row);
-		quantize_row(q->type, q->row, m->w.n_in, q->room + q->n_done + o * n);
+	if (q->room) {
+		r.out = q->room + q->n_done;
+		r.n_chunks = pool_chunks(q->pool, m->w.n_out, 1);
+		pool_run(q->pool, quantize_chunk, &r, r.n_chunks);
 	}
 	m->w.type = q->type;
 	m->w.data = q->blocks + q->n_done;
@@ -88,9 +114,13 @@ int quantizing_run(
 		return w->rc;
 	q.blocks = q.room ? q.room : ready;
 	kernels_select(&q.k, KERNELS_SCALAR); /* widening is exact on all of them */
-	q.row = xcalloc(q.widest, sizeof *q.row);
+	q.pool = packing_pool(opt->n_threads, q.room ? q.n_bytes : 0);
+	if (!q.pool)
+		return fault_set(f, ERR_NOMEM, "no memory to quantize the weights");
+	q.rows = xcalloc(pool_threads(q.pool) * q.widest, sizeof *q.rows);
 	decoder_each_matrix(d, quantize, &q);
-	free(q.row);
+	free(q.rows);
+	pool_free(q.pool);
 	snprintf(w->quantized, sizeof w->quantized, "%s", name);
 	return q.rc;
 }

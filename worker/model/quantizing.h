@@ -10,6 +10,7 @@
 
 struct quantizing_options {
 	enum quantize to; /* not QUANTIZE_NONE */
+	size_t n_threads;
 	/* As in struct packing_options. */
 	int (*progress)(void *arg, double done, struct fault *f);
 	void *arg;

@@ -2,10 +2,10 @@
 #include "worker/model/weights.h"
 #include "kernels/quant.h"
 #include "protocol/mem.h"
+#include "worker/model/huge.h"
 #include "worker/model/weights_get.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 void weights_init(struct weights *w, const struct tensor_source *source, struct fault *f)
 {
@@ -58,12 +58,10 @@ void *weights_alloc(struct weights *w, size_t n, size_t n_bytes)
 
 void *weights_alloc_huge(struct weights *w, size_t n_bytes)
 {
-	const size_t page = (size_t)2 << 20;
-	void *p = alloc_aligned(w, 1, n_bytes, n_bytes < page ? 64 : page);
+	void *p = alloc_aligned(w, 1, n_bytes, n_bytes < HUGE_PAGE ? 64 : HUGE_PAGE);
 
-	/* Advice: a system without huge pages says no, and nothing is lost but speed. */
-	if (p && n_bytes >= page)
-		madvise(p, n_bytes, MADV_HUGEPAGE);
+	if (p)
+		huge_advise(p, n_bytes);
 	return p;
 }
 
