@@ -1,6 +1,7 @@
 /* main.c - tandem-worker: the process, its descriptors and its threads. */
 #include "kernels/kernels.h"
 #include "protocol/log.h"
+#include "protocol/mem.h"
 #include "protocol/version.h"
 #include "worker/backtrace.h"
 #include "worker/cache.h"
@@ -108,12 +109,23 @@ static int serve(struct worker *w, int out, pid_t parent)
 	_exit(EXIT_SUCCESS);
 }
 
-/* What a large request took goes back to the system when it is over. By itself glibc would raise
- * both at the first one, and keep as much from then on. */
-static void return_memory(void)
+/* What a large request took goes back to the system when it is over: by itself glibc would raise
+ * both bounds at the first one, and keep as much from then on. What all small ones together need at
+ * their worst moment is the worker's from the start, and stays so: a busy moment, however late it
+ * comes, does not make it grow. */
+#define HEAP_KEPT   (1 << 20)
+#define HEAP_SLACK  (64 << 10)
+#define MAPPED_FROM (256 << 10)
+
+static void settle_memory(void)
 {
-	mallopt(M_MMAP_THRESHOLD, 256 << 10);
-	mallopt(M_TRIM_THRESHOLD, 512 << 10);
+	mallopt(M_TOP_PAD, HEAP_KEPT);
+	mallopt(M_TRIM_THRESHOLD, HEAP_KEPT + HEAP_SLACK);
+	mallopt(M_MMAP_THRESHOLD, 2 * HEAP_KEPT);
+	void *worst = xmalloc(HEAP_KEPT);
+	explicit_bzero(worst, HEAP_KEPT);
+	free(worst);
+	mallopt(M_MMAP_THRESHOLD, MAPPED_FROM);
 }
 
 int main(int argc, char **argv)
@@ -153,6 +165,6 @@ int main(int argc, char **argv)
 	}
 	mapped_file_name_truncation();
 	backtrace_watch();
-	return_memory();
+	settle_memory();
 	return serve(&worker, out, parent);
 }
