@@ -186,10 +186,11 @@ e2e: $B/bin/tandem $B/bin/tandem-worker ## only the tests that drive the binarie
 		printf "== %s\n%s\n" {} "$$said"; exit $$rc'
 
 PROMPTS ?= 200
+DRAFTS := $(addprefix --draft-model=,$(wildcard $(SHARED)/models/novel-1m))
 determinism: $B/bin/test_worker $B/bin/tandem $B/bin/tandem-worker ## the whole matrix: 200 prompts, each in every circumstance
 	DETERMINISM_PROMPTS=$(PROMPTS) $< --filter 'determinism/*'
 	for m in models/novel-7m $(wildcard $(SHARED)/models/gguf/*.gguf); do echo "== $$m"; \
-		$B/bin/tandem run --worker $B/bin/tandem-worker -m $$m --selftest-determinism=$(PROMPTS) || exit 1; done
+		$B/bin/tandem run --worker $B/bin/tandem-worker -m $$m $(DRAFTS) --selftest-determinism=$(PROMPTS) || exit 1; done
 
 coverage: ## lines and branches of controller/ and protocol/ that tests reach; fails below 95 % of lines
 	$(call install,,gcovr:gcovr)

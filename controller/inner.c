@@ -118,3 +118,15 @@ void inner_name_model(const char *model, char *out, size_t n_out)
 	if (!strcmp(out, ".") || strstr(out, "..") || !out[0])
 		snprintf(out, n_out, "model");
 }
+
+void inner_name_draft(const char *draft, const char *model, char *out, size_t n_out)
+{
+	char model_id[NAME_MAX + 1], id[NAME_MAX + 1];
+	out[0] = '\0';
+	if (!draft)
+		return;
+	inner_name_model(model, model_id, sizeof model_id);
+	inner_name_model(draft, id, sizeof id);
+	const bool is_taken = strcmp(id, model_id) == 0 && strcmp(draft, model) != 0;
+	snprintf(out, n_out, "%.*s%s", (int)n_out - 7, id, is_taken ? "-draft" : "");
+}

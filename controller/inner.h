@@ -31,4 +31,6 @@ void inner_call(struct inner *in, int id, const char *method, const struct buf *
 void inner_load(struct inner *in, int id, const char *model, const char *model_id);
 /* The last part of the path, without what a model id may not hold. */
 void inner_name_model(const char *model, char *out, size_t n);
+/* The same for a model that drafts for it (NULL: none), never by the name of another. */
+void inner_name_draft(const char *draft, const char *model, char *out, size_t n);
 #endif

@@ -18,13 +18,15 @@
 #define ID_LOAD     1
 #define ID_GENERATE 2
 #define ID_CANCEL   3
+#define ID_DRAFT    4
 
 struct run {
 	const struct run_options *opt;
 	struct inner in;
 	struct buf prompt;
 	struct buf stats; /* params of stream.stats, or the result's own */
-	char model_id[NAME_MAX + 1];
+	char model_id[NAME_MAX + 1], draft_id[NAME_MAX + 1];
+	int n_loading; /* models */
 	int out;
 	int exit_code;
 	bool is_progress_shown; /* an unfinished line of progress is on the terminal */
@@ -66,6 +68,8 @@ static void ask_generate(struct run *r)
 	const struct run_options *o = r->opt;
 	buf_add(&params, o->sampling.data, o->sampling.n_bytes);
 	jout_key_cstr(&params, "model_id", r->model_id);
+	if (o->draft_model)
+		jout_key_cstr(&params, "draft_model", r->draft_id);
 	jout_key_str(&params, "prompt", r->prompt.data, r->prompt.n_bytes);
 	jout_key_bool(&params, "stream", !o->is_json);
 	jout_key_cstr(&params, "stream_id", "run");
@@ -141,13 +145,13 @@ static void show_progress(struct run *r, struct json_span params)
 	r->is_progress_shown = true;
 }
 
-static void show_loaded(struct run *r, struct json_span result)
+static void show_loaded(struct run *r, const char *model, struct json_span result)
 {
 	char dtype[32] = "", arch[64] = "";
 	json_copy_str(json_find(result, "dtype"), dtype, sizeof dtype);
 	json_copy_str(json_find(result, "architecture"), arch, sizeof arch);
 	fprintf(stderr, "%sloaded %s: %s, %.2f M parameters, %s, context %.0f, in %.0f ms\n",
-		r->is_progress_shown ? "\r" : "", r->opt->model, arch,
+		r->is_progress_shown ? "\r" : "", model, arch,
 		number(result, "parameter_count") / 1e6, dtype, number(result, "context_length"),
 		number(result, "load_ms"));
 	r->is_progress_shown = false;
@@ -211,9 +215,10 @@ static void on_answer(struct run *r, const struct rpc_msg *m)
 			fail(r, m->error);
 		return;
 	}
-	if (id == ID_LOAD) {
-		show_loaded(r, m->result);
-		ask_generate(r);
+	if (id == ID_LOAD || id == ID_DRAFT) {
+		show_loaded(r, id == ID_LOAD ? r->opt->model : r->opt->draft_model, m->result);
+		if (--r->n_loading == 0)
+			ask_generate(r);
 	} else if (id == ID_GENERATE && r->opt->is_json) {
 		print(r, m->result.at, m->result.n);
 		print(r, "\n", 1);
@@ -275,7 +280,11 @@ static int run(struct run *r)
 	r->in.arg = r;
 	inner_open(&r->in, &r->opt->base);
 	inner_name_model(r->opt->model, r->model_id, sizeof r->model_id);
+	inner_name_draft(r->opt->draft_model, r->opt->model, r->draft_id, sizeof r->draft_id);
+	r->n_loading = r->opt->draft_model ? 2 : 1;
 	inner_load(&r->in, ID_LOAD, r->opt->model, r->model_id);
+	if (r->opt->draft_model)
+		inner_load(&r->in, ID_DRAFT, r->opt->draft_model, r->draft_id);
 	inner_run(&r->in);
 	inner_close(&r->in);
 	buf_release(&r->prompt);

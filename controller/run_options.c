@@ -19,6 +19,7 @@ const char run_options_help[] =
 	"  --top-p=P  --top-k=K  --min-p=P\n"
 	"  --seed=N              the same seed writes the same text\n"
 	"  --stop=TEXT           end before this text; may be repeated\n"
+	"  --draft-model=MODEL   a smaller one of the same vocabulary, which drafts for it\n"
 	"  --json                print the whole result as one line of JSON\n"
 	"  --selftest-determinism  ask the same in many circumstances: alone, in a batch, under\n"
 	"                        load, cut into chunks, cached, drafted, on more threads and\n"
@@ -32,6 +33,7 @@ const char run_options_help[] =
 
 enum {
 	OPT_TEMPERATURE = 256,
+	OPT_DRAFT_MODEL,
 	OPT_TOP_P,
 	OPT_TOP_K,
 	OPT_MIN_P,
@@ -53,6 +55,7 @@ static const struct option LONG[] = {
 	{ "min-p", required_argument, NULL, OPT_MIN_P },
 	{ "seed", required_argument, NULL, OPT_SEED },
 	{ "stop", required_argument, NULL, OPT_STOP },
+	{ "draft-model", required_argument, NULL, OPT_DRAFT_MODEL },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "selftest-determinism", optional_argument, NULL, OPT_SELFTEST },
 	{ "workers", required_argument, NULL, OPT_BASE },
@@ -105,6 +108,7 @@ static bool take(struct run_options *o, int opt, const char *value)
 	case OPT_MIN_P: return add_number(s, "min_p", value);
 	case OPT_SEED: return add_number(s, "seed", value);
 	case OPT_STOP: return add_stop(o, value);
+	case OPT_DRAFT_MODEL: o->draft_model = value; return true;
 	case OPT_JSON: o->is_json = true; return true;
 	case OPT_SELFTEST: return take_selftest(o, value);
 	case OPT_HELP: o->base.wish = OPTIONS_HELP; return true;

@@ -10,8 +10,9 @@
 struct run_options {
 	struct options base; /* of the controller it runs in itself */
 	const char *model;
-	const char *prompt;  /* "-" = stdin */
-	struct buf sampling; /* members of generate's params, as JSON: `,"top_k":5` … */
+	const char *draft_model; /* drafts for it; NULL: nobody does */
+	const char *prompt;      /* "-" = stdin */
+	struct buf sampling;     /* members of generate's params, as JSON: `,"top_k":5` … */
 	const char *stops[RUN_STOPS_MAX];
 	size_t n_stops;
 	bool is_json;

@@ -7,6 +7,7 @@
 #include "controller/inner.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,15 +16,18 @@
 #define N_BACKGROUND 3
 #define TOKENS       12
 
-enum { ID_LOAD = 1, ID_BACKGROUND = 2, ID_QUESTION = 100 };
+enum { ID_LOAD = 1, ID_LOAD_DRAFT = 2, ID_BACKGROUND = 3, ID_QUESTION = 100 };
 
 struct outcome {
 	struct buf text, logprobs; /* the list of tokens, as JSON */
 };
 
+struct selftest;
+
 struct circumstance {
 	const char *name;
-	void (*change)(struct buf *params, const struct outcome *alone); /* NULL: plain */
+	/* NULL: plain */
+	void (*change)(const struct selftest *s, struct buf *params, const struct outcome *alone);
 	size_t at_once, n_passes;
 	int n_workers;
 	bool has_background;
@@ -38,33 +42,63 @@ struct selftest {
 	struct outcome *alone; /* [n_questions] */
 	struct buf finding;    /* what differs first */
 	size_t n_questions;    /* each prompt greedy and sampled */
-	size_t n_sent, n_answered, n_differing, n_background;
-	char model_id[NAME_MAX + 1];
+	size_t n_sent, n_answered, n_differing, n_background, n_loading;
+	int64_t n_cached, n_drafted, n_held; /* tokens, of all answers */
+	char model_id[NAME_MAX + 1], draft_id[NAME_MAX + 1];
 	bool is_over;
 	int exit_code;
 };
 
 /* -- circumstances ---------------------------------------------------------------------- */
 
-static void from_cache(struct buf *params, const struct outcome *alone)
+static void from_cache(const struct selftest *s, struct buf *params, const struct outcome *alone)
 {
+	(void)s;
 	(void)alone;
 	jout_key_bool(params, "cache_prompt", true);
 }
 
-static void with_n_gram(struct buf *params, const struct outcome *alone)
+/* Whether it pays or not. */
+static void draft_always(struct buf *params, const char *mode)
 {
-	static const char mode[] = "{\"mode\":\"ngram\"}";
-	(void)alone;
-	jout_key_raw(params, "speculative", mode, sizeof mode - 1);
+	jout_key(params, "speculative");
+	buf_addc(params, '{');
+	jout_key_cstr(params, "mode", mode);
+	jout_key_bool(params, "adaptive", false);
+	buf_addc(params, '}');
 }
 
-static void with_prediction(struct buf *params, const struct outcome *alone)
+static void with_n_gram(const struct selftest *s, struct buf *params, const struct outcome *alone)
 {
+	(void)s;
+	(void)alone;
+	draft_always(params, "ngram");
+}
+
+static void with_prediction(
+	const struct selftest *s, struct buf *params, const struct outcome *alone)
+{
+	(void)s;
 	jout_key(params, "prediction");
 	buf_adds(params, "{\"content\":");
 	jout_str(params, alone->text.data, alone->text.n_bytes);
 	buf_addc(params, '}');
+	draft_always(params, "off");
+}
+
+static void with_itself(const struct selftest *s, struct buf *params, const struct outcome *alone)
+{
+	(void)alone;
+	jout_key_cstr(params, "draft_model", s->model_id);
+	draft_always(params, "off");
+}
+
+static void with_draft_model(
+	const struct selftest *s, struct buf *params, const struct outcome *alone)
+{
+	(void)alone;
+	jout_key_cstr(params, "draft_model", s->draft_id);
+	draft_always(params, "off");
 }
 
 #define ONE_THREAD "--threads=1"
@@ -79,6 +113,8 @@ static const struct circumstance CIRCUMSTANCES[] = {
 	{ "prefix-cached", from_cache, 2, 2, 1, false, { ONE_THREAD } },
 	{ "drafted by n-gram", with_n_gram, 2, 1, 1, false, { ONE_THREAD } },
 	{ "drafted by prediction", with_prediction, 2, 1, 1, false, { ONE_THREAD } },
+	{ "drafted by itself", with_itself, 4, 1, 1, false, { ONE_THREAD } },
+	{ "drafted by --draft-model", with_draft_model, 4, 1, 1, false, { ONE_THREAD } },
 	{ "2 threads", NULL, 1, 1, 1, false, { "--threads=2" } },
 	{ "2 threads, batch of 16", NULL, 16, 1, 1, false, { "--threads=2" } },
 	{ "2 workers", NULL, 8, 1, 2, false, { ONE_THREAD } },
@@ -128,7 +164,7 @@ static void ask(struct selftest *s, size_t at)
 	jout_key_int(&params, "seed", (int64_t)(1000 + k));
 	jout_key_bool(&params, "logprobs", true);
 	if (s->now->change)
-		s->now->change(&params, &s->alone[k]);
+		s->now->change(s, &params, &s->alone[k]);
 	if (s->now->change != from_cache)
 		jout_key_bool(&params, "cache_prompt", false);
 	buf_addc(&params, '}');
@@ -216,9 +252,20 @@ static bool find_difference(
 	}
 }
 
+static void count(int64_t *sum, struct json_span usage, const char *key)
+{
+	int64_t n = 0;
+	json_get_int(json_find(usage, key), &n);
+	*sum += n;
+}
+
 static void take_answer(struct selftest *s, size_t k, struct json_span result)
 {
 	struct outcome *alone = &s->alone[k];
+	struct json_span usage = json_find(result, "usage");
+	count(&s->n_cached, usage, "cached_tokens");
+	count(&s->n_drafted, usage, "draft_tokens");
+	count(&s->n_held, usage, "accepted_draft_tokens");
 	struct json_span logprobs = json_find(result, "logprobs");
 	if (s->now == CIRCUMSTANCES) {
 		json_get_str(json_find(result, "text"), &alone->text);
@@ -250,7 +297,9 @@ static void on_heard(void *arg, const struct rpc_msg *m)
 		fail(s, m->error);
 		return;
 	}
-	if (id == ID_LOAD) {
+	if (id == ID_LOAD || id == ID_LOAD_DRAFT) {
+		if (--s->n_loading > 0)
+			return;
 		for (int i = 0; s->now->has_background && i < N_BACKGROUND; i++)
 			ask_background(s);
 	} else if (id == ID_BACKGROUND) {
@@ -298,14 +347,23 @@ static void release_argv(struct options *o)
 	free(o->worker_argv);
 }
 
+static void load(struct selftest *s)
+{
+	s->n_loading = s->now->change == with_draft_model ? 2 : 1;
+	if (s->n_loading == 2)
+		inner_load(&s->in, ID_LOAD_DRAFT, s->opt->draft_model, s->draft_id);
+	inner_load(&s->in, ID_LOAD, s->opt->model, s->model_id);
+}
+
 static void run_one(struct selftest *s)
 {
 	struct options o = options_for(s);
 	s->n_sent = s->n_answered = s->n_differing = s->n_background = 0;
+	s->n_cached = s->n_drafted = s->n_held = 0;
 	s->is_over = false;
 	buf_clear(&s->finding);
 	inner_open(&s->in, &o);
-	inner_load(&s->in, ID_LOAD, s->opt->model, s->model_id);
+	load(s);
 	inner_run(&s->in);
 	inner_close(&s->in);
 	release_argv(&o);
@@ -313,17 +371,25 @@ static void run_one(struct selftest *s)
 		s->exit_code = EXIT_FAILURE;
 }
 
+/* One that compares nothing else than "alone" did would show nothing: what it did is told. */
 static bool tell(struct selftest *s)
 {
 	const size_t n = n_to_ask(s);
-	int rc;
+	struct buf line = BUF_INIT;
+	buf_addf(&line, "%-26s ", s->now->name);
 	if (s->now == CIRCUMSTANCES)
-		rc = dprintf(s->out, "%-26s %zu answers of %d tokens\n", s->now->name, n, TOKENS);
+		buf_addf(&line, "%zu answers of %d tokens", n, TOKENS);
 	else if (s->n_differing == 0)
-		rc = dprintf(s->out, "%-26s %zu answers, all the same\n", s->now->name, n);
+		buf_addf(&line, "%zu answers, all the same", n);
 	else
-		rc = dprintf(s->out, "%-26s %zu of %zu DIFFER: %s\n", s->now->name, s->n_differing,
-			n, buf_cstr(&s->finding));
+		buf_addf(&line, "%zu of %zu DIFFER: %s", s->n_differing, n, buf_cstr(&s->finding));
+	if (s->now->change == from_cache)
+		buf_addf(&line, "; %" PRId64 " tokens were cached", s->n_cached);
+	else if (s->now->change)
+		buf_addf(&line, "; %" PRId64 " of %" PRId64 " drafted tokens held", s->n_held,
+			s->n_drafted);
+	const int rc = dprintf(s->out, "%s\n", buf_cstr(&line));
+	buf_release(&line);
 	return rc >= 0;
 }
 
@@ -337,8 +403,11 @@ int selftest_run(int out, const struct run_options *opt)
 	s.in.arg = &s;
 	log_init("tandem", opt->base.is_verbose ? LOG_DEBUG : LOG_WARN);
 	inner_name_model(opt->model, s.model_id, sizeof s.model_id);
+	inner_name_draft(opt->draft_model, opt->model, s.draft_id, sizeof s.draft_id);
 	for (size_t i = 0; i < N_CIRCUMSTANCES && s.exit_code == 0; i++) {
 		s.now = &CIRCUMSTANCES[i];
+		if (s.now->change == with_draft_model && !opt->draft_model)
+			continue;
 		run_one(&s);
 		any |= s.n_differing > 0;
 		if (s.exit_code == 0 && !tell(&s))

@@ -52,6 +52,15 @@ class RunCommand(unittest.TestCase):
             self.assertTrue(process.stderr.strip())
             self.assertEqual(process.stdout, "")
 
+    def test_a_model_may_draft_and_the_text_is_the_same(self):
+        plain, drafted = (self.run_tandem("-n", "24", "--temperature", "0", *more)
+                          for more in ((), ("--draft-model", NOVEL)))
+        self.assertEqual(drafted.returncode, 0, drafted.stderr)
+        self.assertEqual(drafted.stdout, plain.stdout)
+        absent = self.run_tandem("--draft-model", "/nonexistent")
+        self.assertNotEqual(absent.returncode, 0)
+        self.assertIn("/nonexistent", absent.stderr)
+
     def test_ctrl_c_ends_it_and_its_worker(self):
         process = subprocess.Popen([TANDEM, "run", "--worker", WORKER, "-m", NOVEL, "-p", PROMPT, "-n", "480"],
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -73,17 +82,23 @@ case "$*" in
 esac
 """
 
-    def run_with(self, worker, how_many=""):
-        return run(TANDEM, "run", "--worker", worker, "-m", NOVEL, "--selftest-determinism" + how_many,
+    def run_with(self, worker, how_many="", *more):
+        return run(TANDEM, "run", "--worker", worker, "-m", NOVEL, "--selftest-determinism" + how_many, *more,
                    env={**os.environ, "REAL": WORKER})
 
     def test_every_answer_is_the_same_in_every_circumstance(self):
-        process = self.run_with(WORKER, "=3")
+        with tempfile.TemporaryDirectory() as folder:
+            other = os.path.join(folder, os.path.basename(NOVEL))
+            os.symlink(os.path.abspath(NOVEL), other)
+            process = self.run_with(WORKER, "=3", f"--draft-model={other}")
         self.assertEqual(process.returncode, 0, process.stdout + process.stderr)
         lines = process.stdout.splitlines()
-        self.assertGreaterEqual(len(lines), 13)
+        self.assertGreaterEqual(len(lines), 15)
         for line in lines[1:]:
-            self.assertRegex(line, r"^.{20,} \d+ answers, all the same$")
+            self.assertRegex(line, r"^.{20,} \d+ answers, all the same(; .*)?$")
+        self.assertRegex(process.stdout, r"prefix-cached .*; [1-9]\d* tokens were cached\n")
+        for source in ("n-gram", "prediction", "itself", "--draft-model"):
+            self.assertRegex(process.stdout, rf"drafted by {source} .*; \d+ of [1-9]\d* drafted tokens held\n")
 
     def test_what_differs_is_told_with_its_place_and_exit_1(self):
         with tempfile.TemporaryDirectory() as folder:
