@@ -8,6 +8,7 @@
 #include "controller/local.h"
 #include "controller/relay.h"
 #include "controller/replay.h"
+#include "protocol/cpus.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include "protocol/version.h"
@@ -131,7 +132,11 @@ static void start(struct worker *w)
 	struct fault f;
 	w->generation++;
 	char **argv = options_worker_command(w->c->opt, w->command);
-	int err = spawn_process(argv, &fds, &f);
+	cpu_set_t cpus;
+	const bool pin = w->c->opt->pin && !w->c->opt->n_commands;
+	if (pin)
+		cpus_slice(w->index * (int)w->c->opt->threads, (int)w->c->opt->threads, &cpus);
+	int err = spawn_process(argv, pin ? &cpus : NULL, &fds, &f);
 	free(argv);
 	if (err < 0) {
 		log_error("%s", f.text);

@@ -5,6 +5,7 @@
 #include "controller/spawn.h"
 #include "controller/supervise.h"
 #include "controller/words.h"
+#include "protocol/cpus.h"
 #include "protocol/limits.h"
 #include "protocol/mem.h"
 #include <errno.h>
@@ -33,6 +34,7 @@ const char options_help[] =
 	"  --models=DIR          where models are found by id; may be repeated\n"
 	"  --roots-only          workers load no model from elsewhere, whatever local_path says\n"
 	"  --threads=N           threads of each worker (processors / workers)\n"
+	"  --pin                 each worker on processors of its own, each thread on one\n"
 	"  --kv-bytes=BYTES      memory of one model's KV cache in each worker; K, M, G (1G)\n"
 	"  --model-bytes=BYTES   memory of all models' weights in each worker: the ones unused\n"
 	"                        longest leave until a call names them (no bound)\n"
@@ -70,6 +72,7 @@ enum {
 	OPT_MODELS,
 	OPT_ROOTS_ONLY,
 	OPT_THREADS,
+	OPT_PIN,
 	OPT_KV_BYTES,
 	OPT_MODEL_BYTES,
 	OPT_CACHE_BYTES,
@@ -100,6 +103,7 @@ static const struct option LONG[] = {
 	{ "models", required_argument, NULL, OPT_MODELS },
 	{ "roots-only", no_argument, NULL, OPT_ROOTS_ONLY },
 	{ "threads", required_argument, NULL, OPT_THREADS },
+	{ "pin", no_argument, NULL, OPT_PIN },
 	{ "kv-bytes", required_argument, NULL, OPT_KV_BYTES },
 	{ "model-bytes", required_argument, NULL, OPT_MODEL_BYTES },
 	{ "cache-bytes", required_argument, NULL, OPT_CACHE_BYTES },
@@ -278,6 +282,10 @@ static bool take(struct options *o, int opt, const char *value)
 	case OPT_WORKER: set_worker(o, value); return true;
 	case OPT_WORKER_COMMAND: return add_command(o, value);
 	case OPT_MODELS: pass_on_pair(o, "models", value); return true;
+	case OPT_PIN:
+		o->pin = true;
+		options_pass_on(o, "--pin");
+		return true;
 	case OPT_ROOTS_ONLY: options_pass_on(o, "--roots-only"); return true;
 	case OPT_SANDBOX: return take_sandbox(o, value);
 	case OPT_KV_BYTES: return pass_on_size(o, "kv-bytes", value);
@@ -331,9 +339,12 @@ static void share_processors(struct options *o)
 		o->n_workers = o->n_commands ? (int)o->n_commands : 1;
 	if (o->n_commands && !o->threads)
 		return;
+	if (!o->threads)
+		o->threads = cpus_allowed() / o->n_workers;
+	if (!o->threads)
+		o->threads = 1;
 	char count[16];
-	long n = sysconf(_SC_NPROCESSORS_ONLN) / o->n_workers;
-	snprintf(count, sizeof count, "%ld", o->threads ? o->threads : n > 1 ? n : 1);
+	snprintf(count, sizeof count, "%ld", o->threads);
 	pass_on_pair(o, "threads", count);
 }
 

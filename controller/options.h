@@ -15,7 +15,9 @@ struct options {
 	size_t max_message; /* bytes of one message in */
 	int n_workers;      /* 0 while none was asked for */
 	int drain_ms;
-	long threads; /* of each worker; 0 = its share of the processors */
+	long threads; /* of each worker; 0 = its share of the processors, or, of a command, unknown
+		       */
+	bool pin;     /* worker i on the i-th `threads` processors */
 	size_t queue_calls, queue_bytes;
 	unsigned heartbeat_ms; /* 0 = none */
 	unsigned restarts;     /* of one worker in SUP_WINDOW_US */

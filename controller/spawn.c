@@ -83,14 +83,17 @@ static void set_nonblocking(int fd)
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
-int spawn_process(char *const *argv, struct spawned *out, struct fault *f)
+int spawn_process(char *const *argv, const cpu_set_t *cpus, struct spawned *out, struct fault *f)
 {
 	struct pipes p;
 	if (open_pipes(&p) < 0)
 		return fault_set(f, ERR_IO, "no pipe for a worker: %s", strerror(errno));
 	pid_t parent = getpid(), pid = fork();
-	if (pid == 0)
+	if (pid == 0) {
+		if (cpus)
+			sched_setaffinity(0, sizeof *cpus, cpus);
 		child_run(argv, &p, parent);
+	}
 	int saved = errno;
 	close(p.in[0]);
 	close(p.out[1]);

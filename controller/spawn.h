@@ -5,6 +5,7 @@
 #ifndef CONTROLLER_SPAWN_H
 #define CONTROLLER_SPAWN_H
 #include "protocol/err.h"
+#include <sched.h>
 #include <sys/types.h>
 
 struct spawned {
@@ -14,9 +15,10 @@ struct spawned {
 	int err_fd; /* its stderr */
 };
 
-/* argv[0] is the program's path, or its name in PATH. 0, or ERR_IO with the cause. An exec that
+/* argv[0] is the program's path, or its name in PATH; cpus: where it may run, NULL for where we
+ * may. 0, or ERR_IO with the cause. An exec that
  * fails shows as exit code 69 and a line on its stderr. */
-int spawn_process(char *const *argv, struct spawned *out, struct fault *f);
+int spawn_process(char *const *argv, const cpu_set_t *cpus, struct spawned *out, struct fault *f);
 
 /* The path of `name` beside our own binary; caller frees. */
 char *spawn_sibling(const char *name);

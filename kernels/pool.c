@@ -8,6 +8,7 @@
 #include "kernels/pool.h"
 #include <assert.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -215,6 +216,26 @@ void pool_free(struct pool *p)
 	pthread_mutex_destroy(&p->lock);
 	free(p->helpers);
 	free(p);
+}
+
+bool pool_pin(struct pool *p)
+{
+	cpu_set_t all, one;
+	size_t thread = 0;
+
+	if (sched_getaffinity(0, sizeof all, &all) != 0 || (size_t)CPU_COUNT(&all) < p->n_threads)
+		return false;
+	for (size_t cpu = 0; thread < p->n_threads; cpu++) {
+		if (!CPU_ISSET(cpu, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		pthread_t id = thread ? p->helpers[thread - 1].id : pthread_self();
+		if (pthread_setaffinity_np(id, sizeof one, &one) != 0)
+			return false;
+		thread++;
+	}
+	return true;
 }
 
 size_t pool_threads(const struct pool *p)

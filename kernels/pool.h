@@ -11,6 +11,7 @@
  * is a plain loop and no thread exists. */
 #ifndef KERNELS_POOL_H
 #define KERNELS_POOL_H
+#include <stdbool.h>
 #include <stddef.h>
 
 struct pool;
@@ -23,6 +24,11 @@ typedef void pool_fn(void *arg, size_t chunk, size_t thread);
 struct pool *pool_new(size_t n_threads);
 void pool_free(struct pool *p); /* NULL is fine; no job is running */
 size_t pool_threads(const struct pool *p);
+
+/* Put each thread, the calling one first, on a processor of its own among those the caller may
+ * use. False where there are fewer than threads or the system refuses. The caller is to be the
+ * one that calls pool_run. */
+bool pool_pin(struct pool *p);
 
 /* Everything the caller wrote before is visible to the chunks, and everything they wrote to
  * the caller after. n_chunks may be 0. */

@@ -1,5 +1,6 @@
 /* options.c - the worker's command line. */
 #include "worker/options.h"
+#include "protocol/cpus.h"
 #include "protocol/mem.h"
 #include "worker/engine/engine.h"
 #include <errno.h>
@@ -20,7 +21,8 @@ const char options_help[] =
 	"  --models DIR               look models up here by model_id; may be given again\n"
 	"                             (also: TANDEM_MODELS=DIR:DIR)\n"
 	"  --roots-only               load no model from elsewhere (strict does not either)\n"
-	"  --threads N                threads that compute (default: the CPUs)\n"
+	"  --threads N                threads that compute (default: the CPUs it may use)\n"
+	"  --pin                      each of them on a CPU of its own\n"
 	"  --kv-bytes N[K|M|G]        memory of one model's KV cache (default 1G)\n"
 	"  --model-bytes N[K|M|G]     memory of all models' weights: the ones unused longest "
 	"leave\n"
@@ -57,6 +59,7 @@ enum {
 	OPT_THREADS,
 	OPT_KV_BYTES,
 	OPT_MODEL_BYTES,
+	OPT_PIN,
 	OPT_MAX_RUNNING,
 	OPT_CHUNK_TOKENS,
 	OPT_CACHE_BYTES,
@@ -79,6 +82,7 @@ static const struct option table[] = {
 	{ "model-root", required_argument, NULL, OPT_MODELS },
 	{ "roots-only", no_argument, NULL, OPT_ROOTS_ONLY },
 	{ "threads", required_argument, NULL, OPT_THREADS },
+	{ "pin", no_argument, NULL, OPT_PIN },
 	{ "kv-bytes", required_argument, NULL, OPT_KV_BYTES },
 	{ "model-bytes", required_argument, NULL, OPT_MODEL_BYTES },
 	{ "max-running", required_argument, NULL, OPT_MAX_RUNNING },
@@ -184,6 +188,7 @@ static bool take(struct worker_options *o, int opt, const char *arg)
 	case OPT_FRAMING: return frame_parse_name(arg, &o->framing);
 	case OPT_MODELS: add_root(o, arg); return true;
 	case OPT_ROOTS_ONLY: o->roots_only = true; return true;
+	case OPT_PIN: o->pin = true; return true;
 	case OPT_KV_BYTES: return parse_size(arg, &o->kv_bytes);
 	case OPT_MODEL_BYTES: return parse_size(arg, &o->model_bytes);
 	case OPT_CACHE_BYTES: return parse_size(arg, &o->cache_bytes);
@@ -212,9 +217,8 @@ static const char *option_name(int opt)
 enum options_outcome options_parse(
 	struct worker_options *o, int argc, char *const argv[], const char *models_env)
 {
-	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	int opt;
-	*o = (struct worker_options) { .threads = cpus > 0 ? (int)cpus : 1,
+	*o = (struct worker_options) { .threads = cpus_allowed(),
 		.kv_bytes = (size_t)1 << 30,
 		.cache_bytes = (size_t)32 << 30,
 		.max_running = 64,

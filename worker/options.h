@@ -21,6 +21,7 @@ struct worker_options {
 	bool roots_only; /* no model from elsewhere, whatever local_path says */
 	char *roots_env; /* owned copy of TANDEM_MODELS, cut at its colons */
 	int threads;
+	bool pin;           /* those threads, each to a processor */
 	size_t kv_bytes;    /* per model */
 	size_t model_bytes; /* of all models' weights; 0 = without bounds */
 	size_t max_running;

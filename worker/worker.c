@@ -33,6 +33,7 @@ int worker_start(struct worker *w, int out)
 	w->catalog = catalog_new();
 	w->models = models_new();
 	w->engine = engine_new(&(struct engine_options) { .threads = w->options.threads,
+		.pin = w->options.pin,
 		.kv_bytes = w->options.kv_bytes,
 		.max_running = w->options.max_running,
 		.chunk_rows = w->options.chunk_tokens,

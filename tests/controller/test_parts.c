@@ -232,7 +232,7 @@ Test(spawn, the_child_leads_its_own_group_and_holds_no_descriptor_of_ours, .time
 	char bytes[128] = "", want[32];
 	int status;
 	cr_assert_eq(dup2(2, 77), 77);
-	cr_assert_eq(spawn_process(argv, &s, &f), 0);
+	cr_assert_eq(spawn_process(argv, NULL, &s, &f), 0);
 	cr_assert_eq(waitpid(s.pid, &status, 0), s.pid);
 	cr_assert_gt(read(s.out_fd, bytes, sizeof bytes - 1), 0);
 	snprintf(want, sizeof want, "%d\n", (int)s.pid);
@@ -246,7 +246,7 @@ Test(spawn, a_program_that_is_not_there_says_so_and_exits_69, .timeout = 20)
 	struct fault f;
 	char bytes[256] = "";
 	int status;
-	cr_assert_eq(spawn_process(argv, &s, &f), 0);
+	cr_assert_eq(spawn_process(argv, NULL, &s, &f), 0);
 	cr_assert_eq(waitpid(s.pid, &status, 0), s.pid);
 	cr_assert_eq(WEXITSTATUS(status), 69);
 	cr_assert_gt(read(s.err_fd, bytes, sizeof bytes - 1), 0);

@@ -1,5 +1,6 @@
 #include "kernels/pool.h"
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
@@ -39,6 +40,34 @@ Test(pool, runs_every_chunk_once_whatever_the_number_of_threads, .timeout = 60)
 		}
 		pool_free(p);
 	}
+}
+
+static void where(void *arg, size_t chunk, size_t thread)
+{
+	cpu_set_t *seen = (cpu_set_t *)arg + thread;
+
+	(void)chunk;
+	sched_getaffinity(0, sizeof *seen, seen);
+}
+
+Test(pool, pins_each_thread_to_a_processor_of_its_own_or_none, .timeout = 60)
+{
+	cpu_set_t all, seen[2] = { 0 };
+
+	sched_getaffinity(0, sizeof all, &all);
+	struct pool *many = pool_new((size_t)CPU_COUNT(&all) + 1);
+	cr_assert_not(pool_pin(many));
+	pool_free(many);
+	if (CPU_COUNT(&all) < 2)
+		cr_skip_test("one processor");
+	struct pool *two = pool_new(2);
+	cr_assert(pool_pin(two));
+	while (CPU_COUNT(&seen[0]) == 0 || CPU_COUNT(&seen[1]) == 0)
+		pool_run(two, where, seen, 64);
+	cr_assert_eq(CPU_COUNT(&seen[0]), 1);
+	cr_assert_eq(CPU_COUNT(&seen[1]), 1);
+	cr_assert_not(CPU_EQUAL(&seen[0], &seen[1]));
+	pool_free(two);
 }
 
 struct sum {

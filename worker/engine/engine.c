@@ -181,6 +181,9 @@ static bool step_next(struct engine *e)
 void engine_run(struct engine *e)
 {
 	bool steps = true;
+	if (e->opt.pin && !pool_pin(e->pool))
+		log_warn("--pin: fewer processors than the %zu threads, or no choice",
+			pool_threads(e->pool));
 	while (e->lanes || !inbox_is_over(&e->inbox)) {
 		/* Before the looks at what was asked meanwhile: what was cancelled does not
 		 * get another step. */

@@ -146,6 +146,7 @@ double clock_now(void); /* CLOCK_MONOTONIC seconds */
 
 struct engine_options {
 	int threads;        /* of kernels/pool.h */
+	bool pin;           /* each on a processor of its own */
 	size_t kv_bytes;    /* per model */
 	size_t max_running; /* sequences decoding together, per model */
 	size_t chunk_rows; /* prompt tokens of one step; 0 = ENGINE_CHUNK_ROWS, which is the most */
