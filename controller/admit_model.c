@@ -5,6 +5,7 @@
 #include "controller/clock.h"
 #include "controller/cost.h"
 #include "controller/dispatch.h"
+#include "controller/progress.h"
 #include "controller/splice.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
@@ -291,6 +292,8 @@ static void admit_checked(struct admission *a, struct stream *stream, const stru
 	struct call *call = make_call(a);
 	call->wants_stream = a->r.wants_stream;
 	call->stream = stream;
+	if (a->r.meta.at || a->r.work_done.at)
+		call->progress = progress_of(call->params);
 	if (stream) {
 		stream->arrived_us = call->arrived_us;
 		stream->tells_progress = a->r.wants_stream;
@@ -338,17 +341,21 @@ void admit_joined(struct controller *c)
 	once_settle(&c->once, clock_us());
 }
 
-/* Takes the key out of the params: it is ours, and workers do not know it. */
-static void read_key(struct admission *a, struct key *key)
+/* Takes the key out of the params: it is ours, and workers, who check the rest, do not know it. */
+static int read_key(struct admission *a, struct key *key, struct fault *f)
 {
 	static const char *const names[] = { "idempotency_key", NULL };
 	if (!a->r.key.at)
-		return;
+		return 0;
+	/* Its bound is in characters, of which there are not more than bytes. */
+	if (strlen(a->r.key_text) > LIMIT_IDEMPOTENCY && admit_check(a->method, a->params, f) < 0)
+		return f->err;
 	key->asked = once_digest(a->params);
 	key->name = xasprintf("%s\n%s\n%s", a->method->name, a->r.client_name, a->r.key_text);
 	splice_without(&a->bare, a->params, names);
 	buf_addc(&a->bare, '}');
 	a->params = (struct json_span) { a->bare.data, a->bare.n_bytes };
+	return 0;
 }
 
 /* True: the call joined an equal one. False: it is new, or *f says why it cannot be. */
@@ -383,9 +390,8 @@ void admit_model_call(struct controller *c, const struct method *m, struct json_
 	a->id = id;
 	a->params = params;
 	a->seat = seat;
-	if (check_routing(a, &f) == 0)
-		read_key(a, &key);
-	bool has_joined = !f.err && join(a, &key, &f);
+	bool is_read = check_routing(a, &f) == 0 && read_key(a, &key, &f) == 0;
+	bool has_joined = is_read && join(a, &key, &f);
 	if (!f.err && !has_joined && check_model(a, &stream, &f) == 0)
 		admit_checked(a, stream, &key);
 	if (f.err) {

@@ -107,6 +107,13 @@ void once_leave(struct call *call)
 		e->once->n_due--;
 }
 
+/* What was cancelled or ran out of time has a result that another attempt would better. */
+bool once_is_cut_short(struct json_span result)
+{
+	struct json_span reason = json_find(result, "finish_reason");
+	return reason.at && !json_str_is(reason, "stop") && !json_str_is(reason, "length");
+}
+
 void once_answered(struct call *call, enum answer a, struct json_span body, uint64_t now)
 {
 	struct once_entry *e = call->once;
@@ -121,7 +128,7 @@ void once_answered(struct call *call, enum answer a, struct json_span body, uint
 	buf_add(&e->answer, body.at, body.n);
 	TAILQ_FOREACH (waiter, &e->waiters, joined)
 		o->n_due++;
-	e->is_kept = a == ANSWER_RESULT && body.n <= ONCE_ANSWER_BYTES;
+	e->is_kept = a == ANSWER_RESULT && body.n <= ONCE_ANSWER_BYTES && !once_is_cut_short(body);
 	if (e->is_kept) {
 		o->n_kept++;
 		o->n_bytes += body.n;
@@ -130,6 +137,29 @@ void once_answered(struct call *call, enum answer a, struct json_span body, uint
 		/* From here on the name is free: what failed may be tried again. */
 		HASH_DEL(o->by_name, e);
 		TAILQ_INSERT_HEAD(&o->answered, e, in_order);
+	}
+}
+
+/* From here on the name is free; who waits for the answer still gets it. */
+static void unkeep(struct once_entry *e)
+{
+	struct once *o = e->once;
+	HASH_DEL(o->by_name, e);
+	TAILQ_REMOVE(&o->answered, e, in_order);
+	TAILQ_INSERT_HEAD(&o->answered, e, in_order);
+	e->is_kept = false;
+	o->n_kept--;
+	o->n_bytes -= e->answer.n_bytes;
+}
+
+void once_stream_failed(struct once *o, const char *stream_id)
+{
+	struct once_entry *e;
+	TAILQ_FOREACH (e, &o->answered, in_order) {
+		if (!e->is_kept || !e->stream_id || strcmp(e->stream_id, stream_id) != 0)
+			continue;
+		unkeep(e);
+		return;
 	}
 }
 

@@ -2,9 +2,9 @@
  *
  * A key belongs to a method and a client. While the first call with it is on its way, a repeated
  * one waits for the same answer; afterwards it gets the answer that was kept. Only results are
- * kept, for a time and within bounds, the oldest going first: what failed may be tried again. A
- * repeated call must ask for the same; only how it is delivered may differ (timeout_ms, progress
- * tokens). */
+ * kept, and handshakes of streams that came to their end or still may, for a time and within
+ * bounds, the oldest going first: what failed may be tried again. A repeated call must ask for the
+ * same; only how it is delivered may differ (timeout_ms, progress tokens). */
 #ifndef CONTROLLER_ONCE_H
 #define CONTROLLER_ONCE_H
 #include "controller/registry.h"
@@ -57,6 +57,11 @@ void once_leave(struct call *call);
 
 /* A call is consumed with this answer; if it was a first one, that is kept or passed on. */
 void once_answered(struct call *call, enum answer a, struct json_span body, uint64_t now);
+/* The stream whose handshake may be kept ended too early: a repeated call begins it anew. */
+void once_stream_failed(struct once *o, const char *stream_id);
+/* A result, or the event that ends a stream: it has a finish_reason, which is not the text's end.
+ */
+bool once_is_cut_short(struct json_span result);
 /* One of the calls whose answer is there; *e holds it until once_settle(). NULL: none. */
 struct call *once_next(struct once *o, struct once_entry **e);
 /* Forget what is over time or bounds, or failed and was told to all who waited. */

@@ -81,6 +81,7 @@ static void release(struct registry *r, struct call *c)
 		next = member->next;
 		release(r, member);
 	}
+	free(c->progress);
 	free(c->bytes);
 	free(c);
 }

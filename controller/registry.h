@@ -18,6 +18,7 @@ struct controller;
 struct flight; /* dispatch.c */
 struct group;
 struct once_entry;
+struct progress;
 struct registry;
 struct stream;
 
@@ -52,6 +53,7 @@ struct call {
 	bool is_continuation;          /* ours, of a stream that lost its worker: replay.h */
 	unsigned deaths;               /* of workers that had it */
 	struct once_entry *once;       /* its idempotency_key's, or NULL */
+	struct progress *progress;     /* the host wants to hear of it, progress.h; or NULL */
 
 	uint64_t number; /* ours, for TRACE */
 	uint64_t arrived_us;

@@ -4,6 +4,7 @@
 #include "controller/dispatch.h"
 #include "controller/flow.h"
 #include "controller/load.h"
+#include "controller/progress.h"
 #include "controller/splice.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
@@ -80,6 +81,13 @@ static void note_stats(struct controller *c, struct json_span params)
 	}
 }
 
+static void note_event(struct controller *c, struct stream *s, struct json_span params)
+{
+	const bool is_error = json_str_is(json_find(params, "event"), "error");
+	s->has_failed = is_error || once_is_cut_short(params);
+	c->metrics.counts[METRICS_STREAMS_FAILED] += is_error;
+}
+
 /* A worker that went on with a stream knows only its own part of the times. */
 static void pass_continued_stats(struct controller *c, struct stream *s, struct json_span params)
 {
@@ -132,8 +140,8 @@ static void relay_stream(
 		note_chunk(w, s, params);
 	else if (kind == STREAM_STATS && !s->has_stats)
 		note_stats(c, params);
-	else if (kind == STREAM_EVENT && json_str_is(json_find(params, "event"), "error"))
-		c->metrics.counts[METRICS_STREAMS_FAILED]++;
+	else if (kind == STREAM_EVENT)
+		note_event(c, s, params);
 	if (kind == STREAM_STATS && s->n_replays)
 		pass_continued_stats(c, s, params);
 	else
@@ -142,13 +150,21 @@ static void relay_stream(
 		flow_passed(c, s);
 }
 
+static void relay_progress(
+	struct controller *c, bool is_lsp, struct json_span params, struct json_span whole)
+{
+	if (progress_is_news(c->registry, is_lsp, params))
+		host_write(c->host, whole.at, whole.n);
+}
+
 void relay_notification(struct worker *w, const struct rpc_msg *m, const char *text, size_t n)
 {
 	enum stream_kind kind;
+	const bool is_lsp = !strcmp(m->method, "$/progress");
 	if (kind_of(m->method, &kind))
 		relay_stream(w, kind, m->params, (struct json_span) { text, n });
-	else if (!strcmp(m->method, "$/progress") || !strcmp(m->method, "notifications/progress"))
-		host_write(w->c->host, text, n);
+	else if (is_lsp || !strcmp(m->method, "notifications/progress"))
+		relay_progress(w->c, is_lsp, m->params, (struct json_span) { text, n });
 	else
 		log_debug("worker %d sent %s, which nobody asked for", w->index, m->method);
 }
@@ -159,6 +175,8 @@ void relay_stream_ended(void *arg, struct stream *s)
 	load_drop_stream(c, s);
 	if (s->continuation)
 		s->continuation->stream = NULL;
+	if (s->has_failed)
+		once_stream_failed(&c->once, s->id);
 	flow_forget(c, s);
 	dispatch_soon(c);
 }

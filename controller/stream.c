@@ -133,6 +133,7 @@ void stream_end(
 	static const char *const from[] = { "message", "code", "data" };
 	static const char *const to[] = { "error", "code", "data" };
 	struct buf params = BUF_INIT, text = BUF_INIT;
+	s->has_failed = true;
 	buf_addc(&params, '{');
 	jout_key_cstr(&params, "stream_id", s->id);
 	jout_key_cstr(&params, "event", error.at ? "error" : "completed");

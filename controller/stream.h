@@ -27,6 +27,7 @@ struct stream {
 	size_t n_owed;     /* tokens of work its worker has left with it, load.h */
 	bool is_open;      /* the handshake was written */
 	bool has_stats, has_ended;
+	bool has_failed;     /* its end is not the text's: error, cancel, time */
 	bool tells_progress; /* it was asked for as a stream */
 	bool is_cancelled;   /* its end was asked for */
 

@@ -29,7 +29,7 @@ struct share {
 #define PER_WORKER 5
 
 struct gauges {
-	struct metrics_gauge list[5 + PER_WORKER * OPTIONS_WORKERS_MAX];
+	struct metrics_gauge list[7 + PER_WORKER * OPTIONS_WORKERS_MAX];
 	size_t n;
 	char labels[OPTIONS_WORKERS_MAX][32];
 };
@@ -49,6 +49,8 @@ static void collect(const struct controller *c, struct gauges *g)
 	add(g, "active_streams", "", (double)c->streams.n);
 	add(g, "output_queued_bytes", "", (double)host_queued(c->host));
 	add(g, "retry_budget", "", retry_left(&c->retry, clock_us()));
+	add(g, "kept_answers", "", (double)c->once.n_kept);
+	add(g, "kept_answer_bytes", "", (double)c->once.n_bytes);
 	for (int k = 0; k < PER_WORKER; k++)
 		for (int i = 0; i < c->fleet.n; i++) {
 			const struct worker *w = &c->fleet.workers[i];
@@ -119,6 +121,8 @@ static void write_json(const struct survey *s, struct buf *out)
 	jout_key_int(out, "active_streams", (int64_t)c->streams.n);
 	jout_key_int(out, "output_queued_bytes", (int64_t)host_queued(c->host));
 	jout_key_num(out, "retry_budget", retry_left(&c->retry, clock_us()));
+	jout_key_int(out, "kept_answers", (int64_t)c->once.n_kept);
+	jout_key_int(out, "kept_answer_bytes", (int64_t)c->once.n_bytes);
 	jout_key_int(out, "worker_garbage", (int64_t)garbage(c));
 	view_write_workers(c, out, s->told);
 	buf_addc(out, '}');

@@ -1,5 +1,6 @@
 /* test_mcp.c - the Model Context Protocol, between a host and scripted workers. */
 #include "controller/mcp.h"
+#include "controller/progress.h"
 #include "tests/controller/rig.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -186,4 +187,35 @@ Test(mcp, a_result_with_a_text_shows_that_and_a_long_one_is_not_repeated)
 	rig_assert_has(buf_cstr(&out), "see structuredContent");
 	buf_release(&out);
 	buf_release(&large);
+}
+
+static bool is_news(bool is_lsp, const char *params)
+{
+	return progress_is_news(r.c->registry, is_lsp, quoted(params));
+}
+
+Test(mcp, a_call_that_begins_anew_tells_no_step_of_its_progress_twice)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--mute-on=quiet"));
+	rig_load(&r);
+	rig_send(&r, CALL("1", "tokenize",
+			     "{\"model_id\":\"m\",\"text\":\"quiet\","
+			     "\"_meta\":{\"progressToken\":\"a\\u0062\"}}"));
+	rig_send(&r, CALL("2", "tokenize",
+			     "{\"model_id\":\"m\",\"text\":\"quiet\",\"workDoneToken\":7}"));
+	rig_until(&r, has_waiting);
+	cr_assert(is_news(false, "{\"progressToken\":\"ab\",\"progress\":0}"));
+	cr_assert(is_news(false, "{\"progressToken\":\"ab\",\"progress\":0.5}"));
+	cr_assert_not(is_news(false, "{\"progressToken\":\"ab\",\"progress\":0.1}"));
+	cr_assert_not(is_news(false, "{\"progressToken\":\"ab\",\"progress\":0.5}"));
+	cr_assert_not(is_news(false, "{\"progressToken\":\"ab\",\"progress\":null}"));
+	cr_assert(is_news(false, "{\"progressToken\":\"ab\",\"progress\":1}"));
+	cr_assert(is_news(false, "{\"progressToken\":\"another\",\"progress\":0.1}"));
+	cr_assert(is_news(false, "{\"progressToken\":{},\"progress\":0.1}"));
+	const char *begin = "{\"token\":7,\"value\":{\"kind\":\"begin\",\"percentage\":0}}";
+	cr_assert(is_news(true, begin));
+	cr_assert_not(is_news(true, begin));
+	cr_assert(is_news(true, "{\"token\":\"7\",\"value\":{\"kind\":\"begin\"}}"));
+	cr_assert(is_news(true, "{\"token\":7,\"value\":{\"kind\":\"report\",\"percentage\":3}}"));
+	cr_assert(is_news(true, "{\"token\":7,\"value\":{\"kind\":\"end\"}}"));
 }

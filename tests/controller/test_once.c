@@ -1,4 +1,5 @@
 /* test_once.c - what is asked twice with one idempotency_key is done once. */
+#include "protocol/limits.h"
 #include "tests/controller/rig.h"
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -160,6 +161,45 @@ Test(joined, a_repeated_generate_joins_the_stream_and_is_told_when_it_is_over)
 	cr_assert_eq(rig_count(&r, "stream.chunk"), 20);
 	rig_send(&r, KEYED_STREAM("4", ",\"max_tokens\":20,\"stream_id\":\"mine\""));
 	rig_assert_has(rig_await(&r, "\"id\":4,"), "-32602");
+}
+
+Test(joined, a_stream_that_was_cut_short_begins_anew)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=10"));
+	rig_load(&r);
+	rig_send(&r, KEYED_STREAM("1", ",\"max_tokens\":4000,\"stream_id\":\"s\""));
+	rig_await(&r, "stream.chunk");
+	rig_send(&r, CALL("2", "cancel", "{\"stream_id\":\"s\"}"));
+	rig_await(&r, "stream.event");
+	rig_send(&r, KEYED_STREAM("3", ",\"max_tokens\":4000,\"stream_id\":\"s\""));
+	cr_assert_null(strstr(rig_await(&r, "\"id\":3,"), "joined"));
+	kill(r.c->fleet.workers[0].pid, SIGKILL);
+	rig_send(&r, CALL("4", "cancel", "{\"id\":3}"));
+	rig_await_n(&r, "stream.event", 2);
+	rig_send(&r, KEYED_STREAM("5", ",\"max_tokens\":3,\"stream_id\":\"s\""));
+	cr_assert_null(strstr(rig_await(&r, "\"id\":5,"), "joined"));
+	rig_await(&r, "\"finish_reason\": \"length\"");
+	rig_send(&r, KEYED_STREAM("6", ",\"max_tokens\":3,\"stream_id\":\"s\""));
+	rig_assert_has(rig_await(&r, "\"id\":6,"), "\"joined\":true,\"ended\":true");
+}
+
+Test(joined, a_key_that_is_too_long_is_refused)
+{
+	char key[2 * LIMIT_IDEMPOTENCY + 3], text[1024];
+	rig_open(&r, ARGS("--workers=1"));
+	rig_load(&r);
+	for (size_t n = LIMIT_IDEMPOTENCY; n <= LIMIT_IDEMPOTENCY + 1; n++) {
+		for (size_t i = 0; i < n; i++)
+			memcpy(key + 2 * i, "\xc3\xbc", 2);
+		key[2 * n] = '\0';
+		snprintf(text, sizeof text,
+			CALL("%zu", "tokenize",
+				"{\"model_id\":\"m\",\"text\":\"a\",\"idempotency_key\":\"%s\"}"),
+			n, key);
+		rig_send(&r, "%s", text);
+	}
+	rig_assert_has(rig_await(&r, "\"id\":256,"), "[1]");
+	rig_assert_has(rig_await(&r, "\"id\":257,"), "max 256");
 }
 
 Test(joined, one_that_waits_is_cancelled_or_times_out_by_itself)

@@ -81,12 +81,15 @@ class Replay:
         plain = self.host.stream(**asked)
         whole = self.host.call("generate", model_id="m", stream=False, **asked)
         stream = self.host.start(**asked).wait_tokens(max(1, len(plain.ids) // 2))
-        answer = self.host.request("generate", model_id="m", stream=False, **asked)
+        answer = self.host.request("generate", model_id="m", stream=False, **asked, _meta={"progressToken": "p"})
         kill(max(self.workers(), key=lambda w: w["inflight"])["pid"])
         self.assertEqual(stream.wait().text, plain.text)
         self.assertEqual(stream.event["stop_detail"], plain.event["stop_detail"])
         again = self.host.result(answer)
         self.assertEqual((again["text"], again["tokens"]), (whole["text"], whole["tokens"]))
+        steps = [m.body["params"]["progress"] for m in self.host.messages if "notifications/progress" in str(m.body)]
+        self.assertEqual(steps, sorted(set(steps)), "no step is told again")
+        self.assertEqual(steps[-1], 1)
         self.host.close()
 
 
