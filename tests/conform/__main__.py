@@ -57,10 +57,13 @@ def run(checks, args):
         except Skip as why:
             n_skipped += 1
             print(f"ok {n} - {name} # skip {why}", flush=True)
-        except (Broken, KeyError, TypeError, AttributeError) as why:  # the latter: not the shape we rely on
+        except Broken as why:
             n_failed += 1
-            print(f"not ok {n} - {name}: {type(why).__name__ + ' ' if not isinstance(why, Broken) else ''}{why}",
-                  flush=True)
+            print(f"not ok {n} - {name}: {why}", flush=True)
+        except (LookupError, TypeError, AttributeError, ValueError) as why:
+            n_failed += 1
+            what = f"it has no {why}" if isinstance(why, KeyError) else why
+            print(f"not ok {n} - {name}: what came has not the shape that protocol.md gives it: {what}", flush=True)
     print(f"1..{n}\n# {n - n_failed - n_skipped} held, {n_failed} did not, {n_skipped} skipped")
     return EX_FAILED if n_failed else EX_OK
 
@@ -79,7 +82,7 @@ def main():
     if not args.list:
         try:
             subject.get_to_know()
-        except (Broken, KeyError, TypeError) as why:
+        except (Broken, LookupError, TypeError, AttributeError, ValueError) as why:
             print(f"Bail out! initialize: {why}")
             return EX_UNAVAILABLE
     return run(server_checks(subject), args)

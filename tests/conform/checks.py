@@ -35,6 +35,8 @@ class Subject:
         """Everything else rests on this, so that nothing else is tried when it fails."""
         with self.open() as pipe:
             told = pipe.call("initialize", protocolVersion="1", capabilities={})
+            if why := fits({"capabilities": {"methods": ["<string>"]}}, told):
+                raise Broken(f"its result should tell what it can, {{capabilities: {{methods: [...]}}}}, but {why}")
             self.methods = told["capabilities"]["methods"]
             self.framings = told["capabilities"].get("framing", self.framings)
             self.limits = told.get("limits", {})
@@ -76,7 +78,7 @@ def fits(shape, value):
             return f"{json.dumps(value)[:160]} is no list as {json.dumps(shape)[:80]}"
         shapes = shape * len(value) if len(shape) == 1 else shape
         return next((why for s, v in zip(shapes, value) if (why := fits(s, v))), None)
-    return None if shape == value and type(shape) is type(value) else f"{json.dumps(value)[:80]} is not {shape!r}"
+    return None if shape == value and type(shape) is type(value) else f"{json.dumps(value)[:80]} is not {json.dumps(shape)}"
 
 
 def try_frame(subject, pipe, frame):
@@ -89,15 +91,15 @@ def try_frame(subject, pipe, frame):
     pipe.last_id += 1000
     before = len(pipe.messages)
     pipe.send(frame["send"])
-    want = frame["want"]
-    pipe.wait(lambda: len(pipe.messages) >= before + len(want), f"{len(want)} messages")
+    want, asked = frame["want"], frame["send"][:100]
+    pipe.wait(lambda: len(pipe.messages) >= before + len(want), f"{len(want)} message(s) in answer to {asked}")
     pipe.settle()
     got = pipe.messages[before:-1]
     if len(got) != len(want):
-        raise Broken(f"{len(want)} messages are wanted, these came: {[raw[:120] for raw, _ in got]}")
+        raise Broken(f"{len(want)} messages are wanted in answer to {asked}, these came: {[raw[:120] for raw, _ in got]}")
     for shape, (raw, message) in zip(want, got):
         if why := fits(shape, message):
-            raise Broken(why)
+            raise Broken(f"{why}, in answer to {asked}")
         if frame.get("raw_has", "").encode() not in raw:
             raise Broken(f"{frame['raw_has']} is not in {raw[:120]!r}")
 

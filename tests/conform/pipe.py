@@ -26,7 +26,23 @@ def parse(raw):
         if not isinstance(one, dict) or one.get("jsonrpc") != "2.0" or \
                 ("method" in one) + ("result" in one) + ("error" in one) != 1:
             raise Broken(f"wrote a line that is no message: {raw[:120]!r}")
+        if why := shape_of(one):
+            raise Broken(f"wrote a message {why}: {raw[:120]!r}")
     return message
+
+
+def shape_of(message):
+    """What is wrong with the part of a message that is always alike, or None."""
+    error = message.get("error", {"code": 0, "message": ""})
+    if not isinstance(error, dict) or type(error.get("code")) is not int or not isinstance(error.get("message"), str):
+        return "whose error is no object with a code and a message"
+    if not isinstance(message.get("method", ""), str):
+        return "whose method is no string"
+    if not isinstance(message.get("params", {}), dict):
+        return "whose params are no object"
+    if not isinstance(message.get("result", {}), dict):
+        return "whose result is no object"
+    return None if "method" in message or "id" in message else "that answers without an id"
 
 
 class Stream:
@@ -141,7 +157,7 @@ class Pipe:
                 selector.register(self.to, selectors.EVENT_WRITE)
             left = (until or time.monotonic() + self.patience) - time.monotonic()
             if not selector.get_map() or not (ready := selector.select(max(0, left))):
-                raise Broken(f"{'ended' if self.is_closed else 'nothing happened'} while waiting for {what}")
+                raise Broken(f"{'ended' if self.is_closed else f'said nothing for {self.patience:g} s'} while waiting for {what}")
         for key, _ in ready:
             if key.fd == self.out:
                 self.read()

@@ -62,6 +62,38 @@ class Faults(unittest.TestCase):
                 self.assertIn("Bail out!" if code == 69 else "not ok", told)
 
 
+BY_SOMEBODY_ELSE = r"""
+import json, sys
+for line in sys.stdin:
+    m = json.loads(line)
+    said = {"initialize": {"result": %s}, "ping": {"result": {}}}.get(m["method"], {"error": "no"})
+    print(json.dumps({"jsonrpc": "2.0", "id": m.get("id"), **said}), flush=True)
+"""
+
+
+class Findings(unittest.TestCase):
+    """What is told of a worker that somebody wrote in an evening."""
+
+    def told(self, hello, only):
+        return conform("--only", only, "--", sys.executable, "-c", BY_SOMEBODY_ELSE % hello)
+
+    def test_it_says_what_initialize_lacks(self):
+        code, told = self.told('{"ok": 1}', "ping")
+        self.assertEqual(code, 69)
+        self.assertIn('no capabilities in {"ok": 1}', told)
+
+    def test_it_says_what_was_asked_and_what_is_wrong_with_the_answer(self):
+        hello = '{"capabilities": {"methods": ["initialize", "ping"]}}'
+        code, told = self.told(hello, "a request has a method")
+        self.assertEqual(code, 1)
+        self.assertIn("ended while waiting for 1 message(s) in answer to {", told)
+        code, told = self.told(hello, "unknown method")
+        self.assertIn("whose error is no object with a code and a message", told)
+        code, told = self.told(hello, "version")
+        self.assertIn("no error in {", told)
+        self.assertIn("in answer to {", told)
+
+
 class Hosts(unittest.TestCase):
     def test_the_example_in_python_is_a_good_host(self):
         code, told = conform("--host", "--", sys.executable, "examples/host.py")
