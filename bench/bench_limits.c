@@ -8,6 +8,7 @@
 #include "kernels/attention.h"
 #include "kernels/kernels.h"
 #include "kernels/packed.h"
+#include "kernels/pairs.h"
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -274,7 +275,6 @@ static void run_pairs(struct data *d, const struct task *t)
 {
 	d->k.mul_pairs(&(struct mul_pairs) { .x = d->codes,
 		.n_rows = t->rows,
-		.x_stride = N_IN,
 		.w = d->w,
 		.n_in = N_IN,
 		.w_stride = 2 * N_IN,
@@ -355,8 +355,12 @@ static double work(const struct task *t)
 
 static void prepare(struct data *d, const struct task *t)
 {
-	for (size_t r = 0; t->run == run_pairs && r < t->rows; r++)
-		d->k.bf16_from_f32((uint16_t *)d->codes + r * N_IN, d->x + r * N_IN, N_IN);
+	for (size_t i = 0; t->run == run_pairs && i < packed_tiles(t->rows); i++) {
+		size_t r = packed_tile_row(t->rows, i);
+		pairs_round(&d->k, &(struct pairs_round) { d->x + r * N_IN,
+					   packed_tile_row(t->rows, i + 1) - r, N_IN, N_IN,
+					   (char *)d->codes + pairs_rows_bytes(r, N_IN) });
+	}
 	for (size_t i = 0; t->run == run_packed && i < packed_tiles(t->rows); i++) {
 		size_t r = packed_tile_row(t->rows, i);
 		d->k.packed_round(&(struct packed_round) { d->x + r * N_IN,

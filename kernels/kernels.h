@@ -38,8 +38,8 @@ struct mul {
  * one fused multiply-add each, the last step padded with zeros; subnormal numbers count as zeros
  * of their sign, going in and coming out, as AVX512-BF16 has it. Lanes are added as above. */
 struct mul_pairs {
-	const void *x; /* bf16 [n_rows][n_in], rows x_stride elements apart */
-	size_t n_rows, x_stride;
+	const void *x; /* bf16 tiles of rows (pairs.h) */
+	size_t n_rows;
 	const void *w; /* bf16 [n_out][n_in], rows w_stride bytes apart */
 	size_t n_in, w_stride;
 	size_t o_begin, o_end;

@@ -4,6 +4,7 @@
 #include "kernels/half.h"
 #include "kernels/isa.h"
 #include "kernels/lanes.h"
+#include "kernels/pairs.h"
 #include <float.h>
 #include <math.h>
 
@@ -52,15 +53,16 @@ static float no_subnormal(float x)
 	return fabsf(x) < FLT_MIN ? copysignf(0, x) : x;
 }
 
-static float dot_pairs(const void *x, const void *w, size_t n)
+/* x: this row's elements of the tile's first step; those of each further one x_step later. */
+static float dot_pairs(const char *x, size_t x_step, const void *w, size_t n)
 {
 	float v[LANES] = { 0 };
 
-	for (size_t at = 0; at < n; at += (size_t)2 * LANES)
-		for (size_t i = at; i < at + (size_t)2 * LANES; i++) {
+	for (size_t at = 0; at < n; at += PAIRS_STEP, x += x_step)
+		for (size_t i = at; i < at + PAIRS_STEP; i++) {
 			size_t e = i ^ 1; /* the second of a pair first */
 			float *lane = &v[(i - at) / 2];
-			float a = e < n ? no_subnormal(load_element(x, DTYPE_BF16, e)) : 0;
+			float a = no_subnormal(load_element(x, DTYPE_BF16, e - at));
 			float b = e < n ? no_subnormal(load_element(w, DTYPE_BF16, e)) : 0;
 			*lane = no_subnormal(__builtin_fmaf(a, b, *lane));
 		}
@@ -69,11 +71,16 @@ static float dot_pairs(const void *x, const void *w, size_t n)
 
 static void mul_pairs(const struct mul_pairs *m)
 {
-	for (size_t o = m->o_begin; o < m->o_end; o++)
-		for (size_t r = 0; r < m->n_rows; r++)
-			m->out[r * m->out_stride + o] =
-				dot_pairs((const char *)m->x + r * m->x_stride * 2,
+	for (size_t i = 0; i < packed_tiles(m->n_rows); i++) {
+		size_t first = packed_tile_row(m->n_rows, i);
+		size_t height = packed_tile_row(m->n_rows, i + 1) - first;
+		const char *tile = (const char *)m->x + pairs_rows_bytes(first, m->n_in);
+		for (size_t o = m->o_begin; o < m->o_end; o++)
+			for (size_t r = 0; r < height; r++)
+				m->out[(first + r) * m->out_stride + o] = dot_pairs(
+					tile + r * PAIRS_STEP * 2, height * PAIRS_STEP * 2,
 					(const char *)m->w + o * m->w_stride, m->n_in);
+	}
 }
 
 static void mul_f32(const struct mul *m)

@@ -6,6 +6,7 @@
 #define WORKER_MODEL_BACKEND_CPU_H
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
+#include "kernels/pairs.h"
 #include "kernels/pool.h"
 #include "worker/model/decoder.h"
 #include "worker/model/model.h"
@@ -58,7 +59,7 @@ struct step {
 
 	void *codes; /* activations of one product in int8 (kernels/packed.h), or NULL */
 	size_t codes_width;
-	void *halves; /* the same in bf16 [max_rows][halves_width], or NULL */
+	void *halves; /* … to bf16 (kernels/pairs.h), or NULL */
 	size_t halves_width;
 	float *scratch; /* [n_threads][scratch_floats] */
 	size_t scratch_floats;

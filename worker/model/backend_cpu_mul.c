@@ -84,7 +84,6 @@ static void multiply_pairs(const struct step *s, const struct matrix *m, const s
 	s->k.mul_pairs(&(struct mul_pairs) {
 		.x = s->halves,
 		.n_rows = whole->n_rows,
-		.x_stride = whole->n_in,
 		.w = m->w.data,
 		.n_in = whole->n_in,
 		.w_stride = m->w.row_bytes,
@@ -95,14 +94,22 @@ static void multiply_pairs(const struct step *s, const struct matrix *m, const s
 	});
 }
 
-/* Rows [begin, end) of a product to bf16. */
-static void halve_rows(struct step *s, void *arg, size_t begin, size_t end)
+/* Tiles [begin, end) of a product's rows to bf16. */
+static void halve_tiles(struct step *s, void *arg, size_t begin, size_t end)
 {
 	const struct product *p = arg;
 	size_t n_in = p->matrix->w.n_in;
 
-	for (size_t r = begin; r < end; r++)
-		s->k.bf16_from_f32((uint16_t *)s->halves + r * n_in, p->x + r * p->x_stride, n_in);
+	for (size_t i = begin; i < end; i++) {
+		size_t r = packed_tile_row(p->n_rows, i);
+		pairs_round(&s->k, &(struct pairs_round) {
+					   .x = p->x + r * p->x_stride,
+					   .n_rows = packed_tile_row(p->n_rows, i + 1) - r,
+					   .n_in = n_in,
+					   .x_stride = p->x_stride,
+					   .out = (char *)s->halves + pairs_rows_bytes(r, n_in),
+				   });
+	}
 }
 
 /* Tiles [begin, end) of a product's rows to int8. */
@@ -139,7 +146,8 @@ static void round_rows(struct step *s, const struct product *p, size_t n)
 		cpu_each_rows(s, round_tiles, (void *)packed, packed_tiles(packed->n_rows),
 			PACKED_ROWS * packed->matrix->w.n_in);
 	if (pairs)
-		cpu_each_rows(s, halve_rows, (void *)pairs, pairs->n_rows, pairs->matrix->w.n_in);
+		cpu_each_rows(s, halve_tiles, (void *)pairs, packed_tiles(pairs->n_rows),
+			PACKED_ROWS * pairs->matrix->w.n_in);
 }
 
 static void add_bias(const struct kernels *k, const struct part *part, const struct mul *a)

@@ -47,7 +47,7 @@ static void lay_out(struct step *s, struct arena *a)
 	if (s->codes_width > 0)
 		s->codes = take(a, packed_rows_bytes(n, s->codes_width), 1, 1);
 	if (s->halves_width > 0)
-		s->halves = take(a, n, s->halves_width, 2);
+		s->halves = take(a, pairs_rows_bytes(n, s->halves_width), 1, 1);
 	s->scratch = take(a, n_threads, s->scratch_floats, sizeof(float));
 	s->blocks = take(a, n_threads * 2, s->max_blocks, sizeof *s->blocks);
 	if (d->n_experts == 0)
