@@ -74,7 +74,7 @@ void attend(const struct kernels *k, const struct attend *a, float *scratch);
 /* The same in parts, for one long sequence on several threads: the spans of a single row
  * (n_rows == 1) are computed in any order by anyone, each into its own state, and joined.
  * Bit-identical to attend(). Span i covers positions [i, i+1) * ATTEND_SPAN; call
- * attend_span for every i in [attend_first_span, attend_last_span). */
+ * attend_span for every i from attend_first_span to attend_last_span, both of them. */
 size_t attend_first_span(const struct attend *a);
 size_t attend_last_span(const struct attend *a);
 size_t attend_state_floats(size_t n_group, size_t head_dim); /* of one state */

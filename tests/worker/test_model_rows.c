@@ -1,6 +1,7 @@
 /* A row's bits are its own: whoever travels with it, however it was cut, on any threads. */
 #include "protocol/mem.h"
 #include "tests/worker/model_fixture.h"
+#include "tests/worker/tiny_model.h"
 #include <criterion/criterion.h>
 #include <malloc.h>
 #include <stdlib.h>
@@ -275,3 +276,46 @@ Test(model_rows, a_step_allocates_nothing, .timeout = 120)
 	fixture_close(&x);
 }
 #endif
+
+/* Logits of four tokens decoded behind 2300 of a prompt. */
+static float *after_much(const char *folder, size_t n_threads, size_t *n)
+{
+	enum { PROMPT = 2300, DECODED = 4 };
+	int32_t ids[PROMPT + DECODED];
+	struct fixture x;
+	struct kv_seq s;
+	float *logits;
+
+	for (size_t i = 0; i < PROMPT + DECODED; i++)
+		ids[i] = text_id(i) % 128;
+	fixture_open(&x, folder, n_threads, 256);
+	*n = DECODED * x.vocab_size;
+	logits = xcalloc(*n, sizeof *logits);
+	kv_seq_init(&s, x.kv);
+	fixture_feed(&x, &s, &(struct feed) { ids, PROMPT, 256, false, NULL });
+	fixture_feed(&x, &s, &(struct feed) { ids + PROMPT, DECODED, 1, true, logits });
+	kv_seq_release(&s);
+	fixture_close(&x);
+	return logits;
+}
+
+/* Its one KV head is too few for several threads: they share out the past. */
+Test(model_rows, a_long_past_shared_out_gives_the_same_bits, .timeout = 120)
+{
+	char *folder = tiny_model_write(
+		"{\"model_type\":\"llama\",\"hidden_size\":32,\"num_hidden_layers\":1,"
+		"\"num_attention_heads\":2,\"num_key_value_heads\":1,\"intermediate_size\":64,"
+		"\"vocab_size\":128,\"max_position_embeddings\":4096,\"rms_norm_eps\":1e-5,"
+		"\"rope_theta\":10000.0,\"tie_word_embeddings\":false}",
+		NULL, NULL);
+	size_t n;
+	float *one = after_much(folder, 1, &n);
+
+	for (size_t n_threads = 2; n_threads <= 5; n_threads++) {
+		float *many = after_much(folder, n_threads, &n);
+		cr_expect_arr_eq(one, many, n * sizeof *one, "%zu threads", n_threads);
+		free(many);
+	}
+	free(one);
+	tiny_model_remove(folder);
+}

@@ -65,6 +65,8 @@ struct step {
 	size_t scratch_floats;
 	const void **blocks; /* [n_threads][2][max_blocks] */
 	size_t max_blocks;
+	float *states; /* [n_kv_heads][max_spans] of a lone row (kernels/attention.h), or NULL */
+	size_t max_spans;
 	struct panel_shape shapes[CPU_SHAPES_MAX];
 	size_t n_shapes;
 	void *arena; /* owns all of the above */
@@ -95,6 +97,8 @@ void cpu_try_panels(struct step *s, const struct matrix *m);
 
 void cpu_attend(struct step *s, const struct attention *a);
 size_t cpu_attend_scratch(const struct decoder *d);
+/* Most spans of a lone row that are shared out; 0: its heads are enough for all threads. */
+size_t cpu_attend_spans(const struct decoder *d, const struct pool *pool);
 
 void cpu_ffn(struct step *s, enum act out, enum act in, const struct ffn *w);
 void cpu_experts(struct step *s, enum act out, enum act in, const struct experts *w);

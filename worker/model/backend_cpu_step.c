@@ -1,4 +1,5 @@
 /* backend_cpu_step.c - the CPU backend's memory: one arena per context, laid out once. */
+#include "kernels/attention.h"
 #include "protocol/mem.h"
 #include "worker/model/backend_cpu.h"
 #include <stdlib.h>
@@ -50,6 +51,10 @@ static void lay_out(struct step *s, struct arena *a)
 		s->halves = take(a, pairs_rows_bytes(n, s->halves_width), 1, 1);
 	s->scratch = take(a, n_threads, s->scratch_floats, sizeof(float));
 	s->blocks = take(a, n_threads * 2, s->max_blocks, sizeof *s->blocks);
+	if (s->max_spans > 0)
+		s->states = take(a, s->max_spans * d->n_kv_heads,
+			attend_state_floats(d->n_heads / d->n_kv_heads, d->head_dim),
+			sizeof(float));
 	if (d->n_experts == 0)
 		return;
 	s->expert_out = take(a, n, d->dim, sizeof(float));
@@ -108,6 +113,7 @@ static void measure(struct step *s)
 	s->widths[ACT_Q] = decoder_q_width(d);
 	s->widths[ACT_K] = s->widths[ACT_V] = decoder_kv_width(d);
 	s->max_blocks = d->context_length / KV_BLOCK_TOKENS + 1;
+	s->max_spans = cpu_attend_spans(d, s->pool);
 	for (size_t i = 0; i < d->n_ropes; i++)
 		if (d->ropes[i].n_rot / 2 > s->rope_half)
 			s->rope_half = d->ropes[i].n_rot / 2;
