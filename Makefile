@@ -37,7 +37,7 @@ LIBS_KERNELS    := $(addprefix -L,$(BLAS_DIR)) -lopenblas -lm
 LIBS_WORKER     := $(LIBS_KERNELS) -lpcre2-8 -lutf8proc -lxxhash $(LIBS_PROTOCOL)
 LIBS_CONTROLLER := -levent -lxxhash $(LIBS_PROTOCOL)
 
-.PHONY: all demo test check check-neon e2e determinism soak coverage bench bench-kernels bench-attention bench-compare bench-limits bench-rpc bench-scenarios bench-speculation bench-engine bench-steady docs lint format fuzz install clean help \
+.PHONY: all demo test check check-masks check-neon e2e determinism soak coverage bench bench-kernels bench-attention bench-compare bench-limits bench-rpc bench-scenarios bench-speculation bench-engine bench-steady docs lint format fuzz install clean help \
 	setup setup-ci setup-clients
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -114,7 +114,8 @@ COUNT_ALLOCATIONS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reall
 # A suite links only the layers it may use, so a wrong dependency fails to link.
 $B/bin/test_protocol: $(call objs,tests/protocol) $(PROTOCOL)
 $B/bin/test_protocol: LIBS := -lcriterion $(LIBS_PROTOCOL)
-$B/bin/test_kernels: $(call objs,tests/kernels) $(KERNELS)
+$B/bin/test_kernels: $(call objs,tests/kernels) \
+	$(if $(findstring address,$(SAN)),$(KERNELS:$B/kernels/x86_%=$B/checked/x86_%),$(KERNELS))
 $B/bin/test_kernels: LIBS := -lcriterion $(LIBS_KERNELS)
 $B/bin/test_worker: $(call objs,tests/worker) $(WORKER) $(KERNELS) $(PROTOCOL)
 $B/bin/test_worker: LIBS := -lcriterion $(LIBS_WORKER) $(COUNT_ALLOCATIONS)
@@ -123,18 +124,21 @@ $B/bin/test_controller: LIBS := -lcriterion $(LIBS_CONTROLLER)
 SUITES := $(addprefix $B/bin/test_,protocol kernels worker controller)
 $(if $(findstring thread,$(SAN)),$(SUITES): $B/tests/tsan_arena.o)
 
-X86 := $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null))
-# TSan makes these loops 20 times slower and learns little from them: they touch what they are
-# given, and plain C, which stays instrumented (KERNELS_MASK=scalar), touches the same.
-LEAF := $(if $(findstring thread,$(SAN)),-fno-sanitize=thread)
 # The only objects built for one ISA. Not CFLAGS: `make CFLAGS=-O0` must not drop it.
-$B/kernels/x86_avx2.o $B/kernels/x86_avx2_packed.o: ISA := $(LEAF) $(if $(X86),-mavx2 -mfma -mf16c)
-$B/kernels/x86_avx512.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
-$B/kernels/x86_bf16.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mavx2 -mfma -mf16c)
-$B/kernels/x86_vnni.o: ISA := $(LEAF) $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c)
+X86         := $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null))
+ISA_AVX2    := $(if $(X86),-mavx2 -mfma -mf16c)
+ISA_AVX512  := $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq $(ISA_AVX2))
+%/x86_avx2.o %/x86_avx2_packed.o: ISA := $(ISA_AVX2)
+%/x86_avx512.o: ISA := $(ISA_AVX512)
+%/x86_bf16.o: ISA := $(ISA_AVX512) $(if $(X86),-mavx512bf16)
+%/x86_vnni.o: ISA := $(ISA_AVX512) $(if $(X86),-mavx512vnni)
+# A sanitizer makes these unrolled loops twenty times slower, and nearly all of an engine's test is
+# spent in them. They touch what the plain C touches that defines them, and that stays instrumented:
+# `check` runs the models through it. Under ASan the suite that is about them has them instrumented.
+$B/kernels/x86_%.o: LEAF := $(if $(SAN),-fno-sanitize=all -O3,$(if $(FUZZ),-fno-sanitize=all))
 # Fused multiply-adds are written where they are meant, so that a row's bits never hang on
 # the compiler's choice; no -ffast-math anywhere (masks are infinities).
-$B/kernels/%.o: KFLAGS := $(if $(SAN)$(FUZZ),,-O3) -fno-math-errno
+$B/kernels/%.o $B/checked/%.o: KFLAGS := $(if $(SAN)$(FUZZ),,-O3) -fno-math-errno
 $B/%.o: FP := -ffp-contract=off
 
 # What `make coverage` counts; worker processes run protocol/ in threads.
@@ -149,9 +153,14 @@ Q := $(if $(V),,@)
 $B/bin/%:
 	@mkdir -p $(@D) $(if $(V),,&& echo "  LD $@")
 	$Q$(CC) $(SANFLAGS) $(CFLAGS) $(LDFLAGS) -pthread $(sort $^) $(LIBS) -o $@
-$B/%.o: %.c
+define COMPILE
 	@mkdir -p $(@D) $(if $(V),,&& echo "  CC $<")
-	$Q$(CC) $(FLAGS) $(CFLAGS) $(FP) $(KFLAGS) $(ISA) $(COUNT) -c $< -o $@
+	$Q$(CC) $(FLAGS) $(CFLAGS) $(FP) $(KFLAGS) $(ISA) $(LEAF) $(COUNT) -c $< -o $@
+endef
+$B/%.o: %.c
+	$(COMPILE)
+$B/checked/%.o: kernels/%.c
+	$(COMPILE)
 -include $(shell find $B -name '*.d' 2>/dev/null)
 
 # -- tests ---------------------------------------------------------------------------------
@@ -168,15 +177,24 @@ export TSAN_OPTIONS  := halt_on_error=1:atexit_sleep_ms=0:second_deadlock_stack=
 FIXED   := $(if $(findstring thread,$(SAN)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 
 # Packed weights of the tests' models and the workers they kill stay out of the user's folders.
-check e2e soak coverage-run: export XDG_CACHE_HOME := $(CURDIR)/$B/cache
-check e2e soak coverage-run: export XDG_STATE_HOME := $(CURDIR)/$B/state
+check check-masks e2e soak coverage-run: export XDG_CACHE_HOME := $(CURDIR)/$B/cache
+check check-masks e2e soak coverage-run: export XDG_STATE_HOME := $(CURDIR)/$B/state
 # How long the end-to-end tests wait before they say that something hangs.
 check e2e: export PATIENCE := $(if $(SAN),300,60)
+# Every architecture on the kernels that this processor would not choose too. Plain C is beyond
+# TSan's patience; `make check-masks` has the whole suite.
+MASKS   := $(if $(findstring thread,$(SAN)),,scalar $(if $(X86),avx2))
 check: $(SUITES) $B/bin/tandem $B/bin/tandem-worker ## every test; SAN=address,undefined or SAN=thread
 	@rm -f $(REPORT).*; rc=0; \
 	for s in $(SUITES); do echo "== $$s"; $(FIXED) $$s -j2 $(TESTFLAGS) || rc=1; done; \
+	for m in $(MASKS); do echo "== $B/bin/test_worker: golden_arch, KERNELS_MASK=$$m"; \
+		KERNELS_MASK=$$m $B/bin/test_worker -j2 --filter 'golden_arch/*' || rc=1; done; \
 	$(MAKE) --no-print-directory e2e || rc=1; \
 	tests/reports.sh $(REPORT).* || rc=1; exit $$rc
+
+check-masks: $B/bin/test_worker ## the whole worker suite on plain C and on AVX2: half an hour
+	@rc=0; for m in scalar $(if $(X86),avx2); do echo "== KERNELS_MASK=$$m"; \
+		KERNELS_MASK=$$m $< -j2 $(TESTFLAGS) || rc=1; done; exit $$rc
 
 # Two files at a time: they mostly wait. What a file has to say comes in one piece.
 E2E ?= $(notdir $(wildcard tests/e2e/test_*.py))

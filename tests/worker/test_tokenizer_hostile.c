@@ -175,7 +175,7 @@ Test(tokenizer_hostile, a_normalizer_that_grows_text_without_end_costs_one_error
 			i ? "," : "");
 	buf_adds(&json, "]}}");
 	cr_assert_eq(open_text(buf_cstr(&json), &t, &f), 0, "%s", f.text);
-	for (int i = 0; i < 100000; i++)
+	for (int i = 0; i < 10000; i++)
 		buf_addc(&text, 'a');
 	cr_expect_eq(tokenizer_encode(t, text.data, text.n_bytes, 0, &ids, &f), ERR_TOKENIZER);
 	cr_expect(strstr(f.text, "32 times"), "%s", f.text);
