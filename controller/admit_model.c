@@ -32,33 +32,22 @@ struct routing {
 
 static void find_members(struct json_span params, struct routing *r)
 {
-	const struct {
-		const char *name;
-		struct json_span *to;
-	} slots[] = {
-		{ "model_id", &r->model_id },
-		{ "primary_id", &r->primary_id },
-		{ "draft_id", &r->draft_id },
-		{ "draft_model", &r->draft_id },
-		{ "stream_id", &r->stream_id },
-		{ "timeout_ms", &r->timeout_ms },
-		{ "priority", &r->priority },
-		{ "client", &r->client },
-		{ "stream", &r->stream },
-		{ "streaming", &r->streaming },
-		{ "stream_options", &r->stream_options },
-		{ "_meta", &r->meta },
-		{ "workDoneToken", &r->work_done },
-		{ "measure", &r->measure },
-		{ "idempotency_key", &r->key },
-	};
+	enum { N_NAMES = 15 };
+	static const char *const names[N_NAMES] = { "model_id", "primary_id", "draft_id",
+		"draft_model", "stream_id", "timeout_ms", "priority", "client", "stream",
+		"streaming", "stream_options", "_meta", "workDoneToken", "measure",
+		"idempotency_key" };
+	struct json_span *const slots[N_NAMES] = { &r->model_id, &r->primary_id, &r->draft_id,
+		&r->draft_id, &r->stream_id, &r->timeout_ms, &r->priority, &r->client, &r->stream,
+		&r->streaming, &r->stream_options, &r->meta, &r->work_done, &r->measure, &r->key };
 	struct json_cursor c = json_iterate(params);
 	struct json_span key, value;
-	while (json_next_member(&c, &key, &value))
-		for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
-			/* null is the same as absent, for the params read here */
-			if (json_kind(value) != 'n' && json_str_is(key, slots[i].name))
-				*slots[i].to = value;
+	while (json_next_member(&c, &key, &value)) {
+		const size_t i = json_str_among(key, names, N_NAMES);
+		/* null is the same as absent, for the params read here */
+		if (i < N_NAMES && json_kind(value) != 'n')
+			*slots[i] = value;
+	}
 }
 
 static bool read_text(struct json_span v, char *out, size_t cap)
@@ -84,7 +73,11 @@ static bool read_priority(struct json_span v, enum queue_priority *out)
 /* False if a member the controller needs is not what it should be. */
 static bool read_routing(const struct method *m, struct json_span params, struct routing *r)
 {
-	memset(r, 0, sizeof *r);
+	/* The texts are kilobytes, of which a call uses a few bytes. */
+	memset(r, 0, offsetof(struct routing, model));
+	r->model[0] = r->beside[0] = r->stream_name[0] = r->client_name[0] = r->key_text[0] = '\0';
+	r->timeout = 0;
+	r->rank = QUEUE_DEFAULT;
 	find_members(params, r);
 	struct json_span model = r->model_id.at ? r->model_id : r->primary_id;
 	struct json_span stream = r->stream.at ? r->stream : r->streaming;
@@ -109,11 +102,21 @@ struct admission {
 	const struct method *method;
 	struct json_span id, params;
 	struct call_seat seat;
-	struct routing r;
+	uint64_t now_us;
 	bool is_again;     /* it was admitted before */
 	struct buf bare;   /* params without idempotency_key, if it came with one */
 	struct buf edited; /* params with a stream_id of ours, if it came without */
+	struct routing r;  /* read_routing() fills it in */
 };
+
+static void admission_init(
+	struct admission *a, struct controller *c, const struct method *m, uint64_t now_us)
+{
+	memset(a, 0, offsetof(struct admission, r));
+	a->c = c;
+	a->method = m;
+	a->now_us = now_us;
+}
 
 /* Of a call with an idempotency_key. */
 struct key {
@@ -131,10 +134,10 @@ static void on_overdue(evutil_socket_t fd, short what, void *arg)
 /* Times the call out at call->deadline_us, unless that is 0. */
 static void arm_deadline(struct controller *c, struct call *call)
 {
-	struct json_span v = json_find(call->params, "timeout_ms");
-	uint64_t now = clock_us();
 	if (!call->deadline_us || call->timer)
 		return;
+	struct json_span v = json_find(call->params, "timeout_ms");
+	uint64_t now = clock_us();
 	uint64_t left = call->deadline_us > now ? call->deadline_us - now : 0;
 	struct timeval tv = { (time_t)(left / 1000000), (suseconds_t)(left % 1000000) };
 	call->timeout_at = v.at ? (size_t)(v.at - call->params.at) : 0;
@@ -247,7 +250,7 @@ static void enqueue(struct admission *a, struct call *call)
 	};
 	call->waiting.n_bytes = call->params.n;
 	call->waiting.n_tokens = cost_of(call);
-	if (queue_push(&c->queue, &place, &call->waiting, clock_us()) < 0) {
+	if (queue_push(&c->queue, &place, &call->waiting, a->now_us) < 0) {
 		overload(c, call);
 		return;
 	}
@@ -279,7 +282,7 @@ static void give_window(struct controller *c, struct stream *s, struct json_span
 static struct call *make_call(struct admission *a)
 {
 	struct call *call = registry_admit(a->c->registry,
-		&(struct call_seed) { a->method, a->id, a->params, a->seat, clock_us() });
+		&(struct call_seed) { a->method, a->id, a->params, a->seat, a->now_us });
 	call->controller = a->c;
 	call->deadline_us = a->r.timeout ? call->arrived_us + (uint64_t)a->r.timeout * 1000 : 0;
 	arm_deadline(a->c, call);
@@ -381,42 +384,40 @@ static bool join(struct admission *a, const struct key *key, struct fault *f)
 void admit_model_call(struct controller *c, const struct method *m, struct json_span id,
 	struct json_span params, struct call_seat seat)
 {
-	struct admission *a = xcalloc(1, sizeof *a);
+	struct admission a;
 	struct stream *stream = NULL;
 	struct key key = { .name = NULL };
-	struct fault f = { 0 };
-	a->c = c;
-	a->method = m;
-	a->id = id;
-	a->params = params;
-	a->seat = seat;
-	bool is_read = check_routing(a, &f) == 0 && read_key(a, &key, &f) == 0;
-	bool has_joined = is_read && join(a, &key, &f);
-	if (!f.err && !has_joined && check_model(a, &stream, &f) == 0)
-		admit_checked(a, stream, &key);
+	struct fault f;
+	f.err = 0;
+	admission_init(&a, c, m, clock_us());
+	a.id = id;
+	a.params = params;
+	a.seat = seat;
+	bool is_read = check_routing(&a, &f) == 0 && read_key(&a, &key, &f) == 0;
+	bool has_joined = is_read && join(&a, &key, &f);
+	if (!f.err && !has_joined && check_model(&a, &stream, &f) == 0)
+		admit_checked(&a, stream, &key);
 	if (f.err) {
 		metrics_answered(&c->metrics, m->name, err_info(f.err)->code);
 		registry_refuse(c->registry, id, seat, &f);
 	}
-	buf_release(&a->edited);
-	buf_release(&a->bare);
+	buf_release(&a.edited);
+	buf_release(&a.bare);
 	free(key.name);
-	free(a);
 }
 
 /* -- once more -------------------------------------------------------------------------- */
 
 static void queue_again(struct controller *c, struct call *call)
 {
-	struct admission *a = xcalloc(1, sizeof *a);
-	a->c = c;
-	a->is_again = true;
-	read_routing(call->method, call->params, &a->r);
+	struct admission a;
+	admission_init(&a, c, call->method, clock_us());
+	a.is_again = true;
+	read_routing(call->method, call->params, &a.r);
 	if (call->is_continuation)
-		a->r.rank = QUEUE_URGENT;
+		a.r.rank = QUEUE_URGENT;
 	arm_deadline(c, call);
-	enqueue(a, call);
-	free(a);
+	enqueue(&a, call);
 }
 
 void admit_again(struct controller *c, struct call *call)

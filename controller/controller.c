@@ -78,8 +78,10 @@ static void note_answer(struct controller *c, const struct call *call)
 static void on_consumed(void *arg, struct call *call, enum answer a, struct json_span body)
 {
 	struct controller *c = arg;
-	once_leave(call);
-	once_answered(call, a, body, clock_us());
+	if (call->once) {
+		once_leave(call);
+		once_answered(call, a, body, clock_us());
+	}
 	if (c->once.n_due)
 		dispatch_soon(c);
 }

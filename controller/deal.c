@@ -7,6 +7,7 @@
 /* The workers that may have calls of the bucket, and what each may take in this round. */
 struct table {
 	struct route_candidate seats[OPTIONS_WORKERS_MAX];
+	uint64_t now;
 	struct batch_caps caps[OPTIONS_WORKERS_MAX];
 	size_t n_bytes[OPTIONS_WORKERS_MAX]; /* dealt */
 	size_t n;
@@ -35,9 +36,9 @@ static size_t room(const struct worker *w, const struct queue_bucket *b)
 }
 
 /* Half open, one call (n_dealt counts those of this round) shows whether it works again. */
-static bool is_tripped(const struct worker *w, size_t n_dealt)
+static bool is_tripped(const struct worker *w, size_t n_dealt, uint64_t now)
 {
-	enum breaker_state s = breaker_state(&w->breaker, clock_us());
+	enum breaker_state s = breaker_state(&w->breaker, now);
 	size_t n = w->n_calls + w->n_streams + n_dealt;
 	return s == BREAKER_OPEN || (s == BREAKER_HALF_OPEN && n > 0);
 }
@@ -49,7 +50,7 @@ static void seat(struct table *t, const struct worker *w, const struct queue_buc
 		.is_suspect = b->is_suspect,
 		.n_waiting = b->n_calls,
 		.n_in_flight = b->in_flight[w->index],
-		.oldest_wait_us = clock_us() - queue_oldest(b),
+		.oldest_wait_us = t->now - queue_oldest(b),
 		.room = room(w, b),
 	};
 	if (v.room == 0)
@@ -59,7 +60,7 @@ static void seat(struct table *t, const struct worker *w, const struct queue_buc
 	t->seats[t->n++] = (struct route_candidate) { .worker = w->index,
 		.n_tokens = w->n_tokens,
 		.n_missing = misses,
-		.is_tripped = is_tripped(w, 0),
+		.is_tripped = is_tripped(w, 0, t->now),
 		.last_us = w->last_us };
 }
 
@@ -110,6 +111,7 @@ size_t deal_round(struct controller *c, struct queue_bucket *b, struct hand *han
 {
 	static const struct batch_caps one = { 1, SIZE_MAX };
 	struct table t;
+	t.now = clock_us();
 	set_table(&t, c, b);
 	for (size_t i = 0; i < t.n; i++) {
 		hands[i].worker = &c->fleet.workers[t.seats[i].worker];
@@ -124,10 +126,10 @@ size_t deal_round(struct controller *c, struct queue_bucket *b, struct hand *han
 		int at = route_deal(t.seats, t.n);
 		if (at < 0)
 			break;
-		queue_pop(&c->queue, b, &hands[at].items[hands[at].n++], &one, clock_us());
+		queue_pop(&c->queue, b, &hands[at].items[hands[at].n++], &one, t.now);
 		t.n_bytes[at] += it->n_bytes;
 		t.seats[at].n_tokens += it->n_tokens;
-		t.seats[at].is_tripped = is_tripped(hands[at].worker, hands[at].n);
+		t.seats[at].is_tripped = is_tripped(hands[at].worker, hands[at].n, t.now);
 		affinity_note(c->affinity, &p, t.seats[at].worker);
 	}
 	return t.n;

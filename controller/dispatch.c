@@ -76,24 +76,26 @@ static void land_fault(struct flight *fl, size_t i, const char *text)
 }
 
 /* An item of results[] back into what the plain method would have answered. */
-static void land_item(struct flight *fl, size_t i, struct json_span item)
+static void land_item(struct flight *fl, size_t i, struct json_cursor *item)
 {
-	static const char *const from[] = { "error_code", "error", "error_data" };
-	static const char *const to[] = { "code", "message", "data" };
+	enum { N_ERROR = 3, RESULT = N_ERROR, SUCCESS, N_NAMES };
+	static const char *const from[N_NAMES] = { "error_code", "error", "error_data", "result",
+		"success" };
+	static const char *const to[N_ERROR] = { "code", "message", "data" };
+	struct json_span values[N_NAMES + 1] = { 0 }, key, value; /* the last for other names */
 	bool success = false;
-	struct json_span result = json_find(item, "result");
-	json_get_bool(json_find(item, "success"), &success);
-	if (success && result.at) {
-		land(fl, i, ANSWER_RESULT, result);
+	while (json_next_member(item, &key, &value))
+		values[json_str_among(key, from, N_NAMES)] = value;
+	json_get_bool(values[SUCCESS], &success);
+	if (success && values[RESULT].at) {
+		land(fl, i, ANSWER_RESULT, values[RESULT]);
 		return;
 	}
 	struct buf error = BUF_INIT;
 	buf_addc(&error, '{');
-	for (int k = 0; k < 3; k++) {
-		struct json_span v = json_find(item, from[k]);
-		if (v.at)
-			jout_key_raw(&error, to[k], v.at, v.n);
-	}
+	for (int k = 0; k < N_ERROR; k++)
+		if (values[k].at)
+			jout_key_raw(&error, to[k], values[k].at, values[k].n);
 	buf_addc(&error, '}');
 	land(fl, i, ANSWER_ERROR, (struct json_span) { error.data, error.n_bytes });
 	buf_release(&error);
@@ -101,11 +103,12 @@ static void land_item(struct flight *fl, size_t i, struct json_span item)
 
 static void land_results(struct flight *fl, struct json_span result)
 {
-	struct json_cursor cursor = json_iterate(json_find(result, "results"));
-	struct json_span item;
+	struct json_cursor cursor = json_iterate(json_find(result, "results")), item;
 	size_t i = 0;
-	while (i < fl->n && json_next_element(&cursor, &item))
-		land_item(fl, i++, item);
+	while (i < fl->n && json_enter(&cursor, &item)) {
+		land_item(fl, i++, &item);
+		json_leave(&cursor, &item);
+	}
 	for (; i < fl->n; i++)
 		land_fault(fl, i, "a worker left this call out of its answer");
 }

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define READ_BYTES ((size_t)256 << 10)
+/* Taken before the workers' answers and the next frame to them get their turn. */
+#define MESSAGES_PER_TURN 32
 
 struct host {
 	struct host_events events;
@@ -19,10 +21,12 @@ struct host {
 	struct frame_reader reader;
 	struct sink out;
 	struct event *readable;
+	struct event *again;   /* whole messages wait in the reader */
 	struct record *record; /* NULL = none */
 	int in_fd, out_fd;
 	int in_flags, out_flags; /* to restore; -1 = untouched */
 	enum host_level level;
+	bool has_backlog; /* on_again() is due */
 	bool is_gone;
 };
 
@@ -78,12 +82,15 @@ static void on_drained(void *arg)
 	h->events.taken(h->arg);
 }
 
-static void take_messages(struct host *h)
+/* At most n_most of them; false if more may be left. */
+static bool take_messages(struct host *h, size_t n_most)
 {
 	const char *text;
 	size_t n;
-	enum frame_status st;
-	while (h->readable && (st = frame_next(&h->reader, &text, &n)) != FRAME_NEED_MORE) {
+	for (; h->readable && n_most > 0; n_most--) {
+		enum frame_status st = frame_next(&h->reader, &text, &n);
+		if (st == FRAME_NEED_MORE)
+			return true;
 		if (st == FRAME_TEXT) {
 			log_trace("host", "in %zu bytes", n);
 			record_frame(h->record, RECORD_IN, text, n);
@@ -93,24 +100,42 @@ static void take_messages(struct host *h)
 			h->events.unreadable(h->arg, st);
 		}
 	}
+	return !h->readable;
+}
+
+/* A timer of no time, not an active event: the loop looks at every descriptor in between. */
+static void take_turn(struct host *h)
+{
+	static const struct timeval now = { 0, 0 };
+	h->has_backlog = !take_messages(h, MESSAGES_PER_TURN);
+	if (h->has_backlog)
+		event_add(h->again, &now);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	take_turn(arg);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	(void)what;
 	struct host *h = arg;
+	if (h->has_backlog)
+		return; /* one thing after the other: on_again() comes before more is read */
 	ssize_t n = read(fd, frame_space(&h->reader, READ_BYTES), READ_BYTES);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n > 0)
+	if (n > 0) {
 		frame_fed(&h->reader, (size_t)n);
-	else
-		frame_eof(&h->reader);
-	take_messages(h);
-	if (n <= 0) {
-		host_stop_reading(h);
-		h->events.ended(h->arg);
+		take_turn(h);
+		return;
 	}
+	frame_eof(&h->reader);
+	take_messages(h, SIZE_MAX);
+	host_stop_reading(h);
+	h->events.ended(h->arg);
 }
 
 struct host *host_open(struct event_base *base, const struct host_io *io,
@@ -129,6 +154,7 @@ struct host *host_open(struct event_base *base, const struct host_io *io,
 	h->out.broken = on_broken;
 	h->out.arg = h;
 	h->readable = event_new(base, io->in_fd, EV_READ | EV_PERSIST, on_readable, h);
+	h->again = evtimer_new(base, on_again, h);
 	event_add(h->readable, NULL);
 	return h;
 }
@@ -137,7 +163,9 @@ void host_stop_reading(struct host *h)
 {
 	if (h->readable)
 		event_free(h->readable);
-	h->readable = NULL;
+	if (h->again)
+		event_free(h->again);
+	h->readable = h->again = NULL;
 }
 
 void host_close(struct host *h)

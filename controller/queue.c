@@ -19,6 +19,14 @@ void queue_init(struct queue *q, size_t max_calls, size_t max_bytes)
 	q->max_bytes = max_bytes;
 }
 
+static void lane_free(struct queue *q, struct queue_lane *lane)
+{
+	if (q->latest == lane)
+		q->latest = NULL;
+	HASH_DEL(lane->bucket->lanes, lane);
+	free(lane);
+}
+
 static void bucket_free(struct queue *q, struct queue_bucket *b)
 {
 	HASH_DEL(q->buckets, b);
@@ -105,6 +113,29 @@ static struct queue_lane *lane_get(struct queue_bucket *b, const struct queue_pl
 	return lane;
 }
 
+static bool is_same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool is_of(const struct queue_bucket *b, const char *method_name)
+{
+	const size_t n = strlen(method_name);
+	return strncmp(b->name, method_name, n) == 0 && strchr("!+-", b->name[n]);
+}
+
+/* Calls come in runs: most go where the one before them went. */
+static bool is_latest(const struct queue *q, const struct queue_place *p)
+{
+	const struct queue_lane *lane = q->latest;
+	const struct queue_bucket *b = lane ? lane->bucket : NULL;
+	return lane && b->method == p->method && is_of(b, p->method_name) &&
+	       b->worker == p->worker && b->gathers == p->gathers &&
+	       b->is_suspect == p->is_suspect && is_same(b->model, p->model) &&
+	       is_same(b->beside, p->beside) && lane->priority == p->priority &&
+	       is_same(lane->key + 1, p->client);
+}
+
 static double rate(const struct queue *q)
 {
 	return q->n_left / (q->busy_s > BUSY_S_MIN ? q->busy_s : BUSY_S_MIN);
@@ -113,6 +144,8 @@ static double rate(const struct queue *q)
 /* Time in which nobody waits says nothing about how fast calls leave. */
 static void note_time(struct queue *q, uint64_t now)
 {
+	if (now == q->seen_us && q->n_calls)
+		return;
 	double dt = q->n_calls && now > q->seen_us ? (double)(now - q->seen_us) / 1e6 : 0;
 	double left = q->n_calls ? q->n_told - rate(q) * dt : 0;
 	double kept = exp(-dt / RATE_SECONDS);
@@ -129,10 +162,14 @@ int queue_push(struct queue *q, const struct queue_place *p, struct queue_item *
 	note_time(q, now);
 	if (is_full && !p->is_suspect)
 		return ERR_OVERLOADED;
-	struct queue_bucket *b = bucket_get(q, p);
-	if (!b)
-		return ERR_OVERLOADED;
-	it->lane = lane_get(b, p);
+	if (!is_latest(q, p)) {
+		struct queue_bucket *known = bucket_get(q, p);
+		if (!known)
+			return ERR_OVERLOADED;
+		q->latest = lane_get(known, p);
+	}
+	struct queue_bucket *b = q->latest->bucket;
+	it->lane = q->latest;
 	it->since_us = now;
 	TAILQ_INSERT_TAIL(&it->lane->items, it, next);
 	TAILQ_INSERT_TAIL(&b->arrivals, it, in_order);
@@ -164,8 +201,7 @@ static void take(struct queue *q, struct queue_item *it, bool served)
 	if (served || empty)
 		TAILQ_REMOVE(&b->turns[lane->priority], lane, next);
 	if (empty) {
-		HASH_DEL(b->lanes, lane);
-		free(lane);
+		lane_free(q, lane);
 	} else if (served) {
 		lane->n_served += cost_of_turn(it);
 		stand_in_line(lane);

@@ -46,7 +46,7 @@ struct queue_lane {
 TAILQ_HEAD(queue_lanes, queue_lane);
 
 struct queue_bucket {
-	char *name; /* the hash key */
+	char *name; /* the hash key; method_name is how it begins */
 	char *model;
 	char *beside;       /* a second model its calls need at the same worker, or NULL */
 	int worker;         /* that has the stream its calls are about; -1 = any will do */
@@ -68,6 +68,7 @@ struct queue {
 	double n_left, busy_s; /* departures, and seconds in which calls waited; both decay */
 	double n_told;         /* refused callers that are still to come back, as far as is known */
 	uint64_t seen_us;      /* up to when these three count */
+	struct queue_lane *latest; /* where the last call was put, if it is still there */
 };
 
 /* Where a call goes. */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ENVELOPE_BYTES 64 /* of an answer, around its id and body: enough, or the buffer grows */
+
 static const struct json_span NOTHING = { NULL, 0 };
 
 struct registry {
@@ -109,6 +111,7 @@ static void write_answer(
 	struct registry *r, struct json_span id, enum answer a, struct json_span body)
 {
 	struct buf text = BUF_INIT;
+	buf_reserve(&text, id.n + body.n + ENVELOPE_BYTES);
 	if (a == ANSWER_RESULT)
 		rpc_write_result(&text, id, body.at, body.n);
 	else

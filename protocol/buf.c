@@ -28,11 +28,9 @@ char *buf_detach(struct buf *b)
 	return data;
 }
 
-void buf_reserve(struct buf *b, size_t more)
+void buf_grow(struct buf *b, size_t more)
 {
 	size_t need;
-	if (more < b->cap - b->n_bytes)
-		return;
 	/* One more than asked: the terminator of buf_cstr. */
 	if (!mem_add(b->n_bytes, more, &need) || !mem_add(need, 1, &need))
 		log_fatal("buffer of %zu + %zu bytes overflows", b->n_bytes, more);
@@ -41,20 +39,6 @@ void buf_reserve(struct buf *b, size_t more)
 		cap = need;
 	b->cap = cap < 64 ? 64 : cap;
 	b->data = xrealloc(b->data, b->cap);
-}
-
-void buf_add(struct buf *b, const void *bytes, size_t n)
-{
-	buf_reserve(b, n);
-	if (n)
-		memcpy(b->data + b->n_bytes, bytes, n);
-	b->n_bytes += n;
-}
-
-void buf_addc(struct buf *b, char c)
-{
-	buf_reserve(b, 1);
-	b->data[b->n_bytes++] = c;
 }
 
 void buf_adds(struct buf *b, const char *s)
@@ -176,7 +160,9 @@ void jout_uint(struct buf *b, uint64_t v)
 		digits[--at] = (char)('0' + v % 10);
 		v /= 10;
 	} while (v);
-	buf_add(b, digits + at, sizeof digits - at);
+	buf_reserve(b, sizeof digits);
+	while (at < sizeof digits)
+		b->data[b->n_bytes++] = digits[at++];
 }
 
 void jout_num(struct buf *b, double v)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buf {
 	char *data; /* owned; NULL until the first append */
@@ -20,16 +21,35 @@ struct buf {
 		NULL, 0, 0 \
 	}
 
-void buf_release(struct buf *b); /* frees the bytes, leaves *b empty and valid */
-void buf_clear(struct buf *b);   /* keeps the memory */
-char *buf_detach(struct buf *b); /* caller frees; terminated; *b empty after */
-void buf_reserve(struct buf *b, size_t more);
-void buf_add(struct buf *b, const void *bytes, size_t n);
-void buf_addc(struct buf *b, char c);
+void buf_release(struct buf *b);           /* frees the bytes, leaves *b empty and valid */
+void buf_clear(struct buf *b);             /* keeps the memory */
+char *buf_detach(struct buf *b);           /* caller frees; terminated; *b empty after */
+void buf_grow(struct buf *b, size_t more); /* what buf_reserve does when there is no room */
 void buf_adds(struct buf *b, const char *s);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_consume(struct buf *b, size_t n); /* drop n bytes from the front; memmove */
 const char *buf_cstr(struct buf *b);       /* borrowed until the next change; never NULL */
+
+/* These three are most of what writing a message is: here, so that they cost no calls. */
+static inline void buf_reserve(struct buf *b, size_t more)
+{
+	if (more >= b->cap - b->n_bytes)
+		buf_grow(b, more);
+}
+
+static inline void buf_add(struct buf *b, const void *bytes, size_t n)
+{
+	buf_reserve(b, n);
+	if (n)
+		memcpy(b->data + b->n_bytes, bytes, n);
+	b->n_bytes += n;
+}
+
+static inline void buf_addc(struct buf *b, char c)
+{
+	buf_reserve(b, 1);
+	b->data[b->n_bytes++] = c;
+}
 
 /* JSON values. Strings: bytes that are not UTF-8 become U+FFFD; control characters and
  * U+0085/2028/2029 are escaped (Python's splitlines breaks there); '/' is not. Doubles

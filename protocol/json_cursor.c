@@ -63,19 +63,46 @@ static const char *skip_string(const char *p, const char *end)
 	return end;
 }
 
+#define EACH(byte) (0x0101010101010101u * (uint64_t)(byte))
+
+/* Not zero if a byte of w may be a quote or a bracket. '[' and '{' differ in one bit only, as
+ * do ']' and '}'. A byte after a hit may be reported falsely, none before it. */
+static uint64_t has_mark(uint64_t w)
+{
+	uint64_t lower = w | EACH(0x20);
+	uint64_t quote = w ^ EACH('"'), open = lower ^ EACH('{'), close = lower ^ EACH('}');
+	return ((quote - EACH(1)) & ~quote & EACH(0x80)) | ((open - EACH(1)) & ~open & EACH(0x80)) |
+	       ((close - EACH(1)) & ~close & EACH(0x80));
+}
+
+/* Outside strings: to the next quote or bracket, over whole words without one. */
+static const char *skip_unmarked(const char *p, const char *end)
+{
+	uint64_t w;
+	for (; end - p >= (ptrdiff_t)sizeof w; p += sizeof w) {
+		memcpy(&w, p, sizeof w);
+		if (has_mark(w))
+			break;
+	}
+	while (p < end && *p != '"' && (*p | 0x20) != '{' && (*p | 0x20) != '}')
+		p++;
+	return p;
+}
+
 static const char *skip_container(const char *p, const char *end)
 {
 	size_t depth = 0;
 	while (p < end) {
 		if (*p == '"') {
 			p = skip_string(p, end);
+			p += p < end && *p == ',';
 			continue;
 		}
 		if (*p == '{' || *p == '[')
 			depth++;
 		if ((*p == '}' || *p == ']') && --depth == 0)
 			return p + 1;
-		p++;
+		p = skip_unmarked(p + 1, end);
 	}
 	return end;
 }
@@ -119,7 +146,8 @@ bool json_next_element(struct json_cursor *c, struct json_span *value)
 	if (!c->at)
 		return false;
 	const char *start = next_item(c->at, c->end);
-	if (start >= c->end)
+	/* The brackets are the end of what json_enter stepped into. */
+	if (start >= c->end || *start == '}' || *start == ']')
 		return false;
 	c->at = skip_value(start, c->end);
 	*value = (struct json_span) { start, (size_t)(c->at - start) };
@@ -129,6 +157,20 @@ bool json_next_element(struct json_cursor *c, struct json_span *value)
 bool json_next_member(struct json_cursor *c, struct json_span *key, struct json_span *value)
 {
 	return json_next_element(c, key) && json_next_element(c, value);
+}
+
+bool json_enter(struct json_cursor *c, struct json_cursor *inside)
+{
+	const char *start = c->at ? next_item(c->at, c->end) : NULL;
+	if (!start || start >= c->end || *start != '{')
+		return false;
+	*inside = (struct json_cursor) { start + 1, c->end };
+	return true;
+}
+
+void json_leave(struct json_cursor *c, const struct json_cursor *inside)
+{
+	c->at = skip_space(inside->at, inside->end) + 1;
 }
 
 struct json_span json_find(struct json_span object, const char *key)
@@ -209,15 +251,29 @@ bool json_copy_str(struct json_span v, char *out, size_t cap)
 bool json_str_is(struct json_span v, const char *ascii)
 {
 	size_t n = strlen(ascii);
-	if (json_kind(v) != '"')
+	/* An escape is longer than what it stands for. */
+	if (json_kind(v) != '"' || v.n < n + 2)
 		return false;
+	if (v.n == n + 2)
+		return memcmp(v.at + 1, ascii, n) == 0;
 	if (!memchr(v.at, '\\', v.n))
-		return v.n == n + 2 && memcmp(v.at + 1, ascii, n) == 0;
+		return false;
 	struct buf text = BUF_INIT;
 	json_get_str(v, &text);
 	bool same = text.n_bytes == n && memcmp(buf_cstr(&text), ascii, n) == 0;
 	buf_release(&text);
 	return same;
+}
+
+size_t json_str_among(struct json_span v, const char *const *names, size_t n)
+{
+	if (json_kind(v) != '"')
+		return n;
+	const bool is_escaped = memchr(v.at, '\\', v.n);
+	for (size_t i = 0; i < n; i++)
+		if ((is_escaped || names[i][0] == v.at[1]) && json_str_is(v, names[i]))
+			return i;
+	return n;
 }
 
 /* -- numbers ---------------------------------------------------------------------------- */

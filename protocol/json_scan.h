@@ -44,6 +44,12 @@ struct json_cursor {
 struct json_cursor json_iterate(struct json_span object_or_array);
 bool json_next_member(struct json_cursor *c, struct json_span *key, struct json_span *value);
 bool json_next_element(struct json_cursor *c, struct json_span *value);
+/* For lists of large objects, which the above would walk once to find their ends and again
+ * for their members: json_enter steps into the next element, an object, and *inside then gives
+ * its members; after the last of them json_leave moves c past it. False: no more elements, or
+ * not an object, which json_next_element then gives. */
+bool json_enter(struct json_cursor *c, struct json_cursor *inside);
+void json_leave(struct json_cursor *c, const struct json_cursor *inside);
 
 /* Member `key` (plain ASCII, compared after unescaping) of an object, or an absent span. */
 struct json_span json_find(struct json_span object, const char *key);
@@ -59,4 +65,6 @@ bool json_get_int(struct json_span v, int64_t *out);
 bool json_get_num(struct json_span v, double *out);
 bool json_get_bool(struct json_span v, bool *out);
 bool json_str_is(struct json_span v, const char *ascii);
+/* Which of n plain ASCII names the string spells; n if none of them. */
+size_t json_str_among(struct json_span v, const char *const *names, size_t n);
 #endif

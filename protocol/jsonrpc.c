@@ -17,17 +17,18 @@ static struct members read_members(struct json_span value)
 	struct members m = { 0 };
 	if (json_kind(value) != '{')
 		return m;
-	const struct {
-		const char *name;
-		struct json_span *to;
-	} slots[] = { { "jsonrpc", &m.version }, { "id", &m.id }, { "method", &m.method },
-		{ "params", &m.params }, { "result", &m.result }, { "error", &m.error } };
+	enum { N_NAMES = 6 };
+	static const char *const names[N_NAMES] = { "jsonrpc", "id", "method", "params", "result",
+		"error" };
+	struct json_span *const slots[N_NAMES] = { &m.version, &m.id, &m.method, &m.params,
+		&m.result, &m.error };
 	struct json_cursor c = json_iterate(value);
 	struct json_span key, member;
-	while (json_next_member(&c, &key, &member))
-		for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
-			if (json_str_is(key, slots[i].name))
-				*slots[i].to = member;
+	while (json_next_member(&c, &key, &member)) {
+		const size_t i = json_str_among(key, names, N_NAMES);
+		if (i < N_NAMES)
+			*slots[i] = member;
+	}
 	return m;
 }
 

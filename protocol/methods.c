@@ -33,7 +33,7 @@ const struct method *method_find(const char *name)
 {
 	for (size_t g = 0; g < N_GROUPS; g++)
 		for (const struct method *m = GROUPS[g]; m->name; m++)
-			if (strcmp(m->name, name) == 0)
+			if (m->name[0] == name[0] && strcmp(m->name, name) == 0)
 				return m;
 	return NULL;
 }

@@ -137,7 +137,7 @@ static const struct {
 handler_fn *handler_find(const char *method)
 {
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-		if (strcmp(table[i].method, method) == 0)
+		if (table[i].method[0] == method[0] && strcmp(table[i].method, method) == 0)
 			return table[i].fn;
 	return NULL;
 }

@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #define READ_BYTES 262144
-/* Handled before letters and output get their turn again: so many messages, so much time. */
+/* Handled before letters and output get their turn again: so many messages, so much time, or
+ * answers that whoever waits for them had better read meanwhile. */
 #define MESSAGES_PER_TURN 64
 #define TURN_S            0.002
+#define TURN_BYTES        16384
 /* After shutdown was answered: time for the host to send exit or close, as LSP hosts do. */
 #define GRACE_S 0.25
 /* After everything was cancelled: time for the last answers to be computed and read. */
@@ -44,8 +46,11 @@ static void handle_messages(struct loop *l)
 	const char *text;
 	size_t n;
 	const double turn_ends = clock_now() + TURN_S;
+	const size_t enough = outbox_unsent(&l->w->out) + TURN_BYTES;
 	l->backlog = true;
-	for (int i = 0; i < MESSAGES_PER_TURN && clock_now() < turn_ends; i++) {
+	for (int i = 0; i < MESSAGES_PER_TURN && clock_now() < turn_ends &&
+			outbox_unsent(&l->w->out) < enough;
+		i++) {
 		const enum frame_status status = frame_next(&l->reader, &text, &n);
 		l->w->out.framing = l->reader.framing;
 		if (status == FRAME_NEED_MORE) {

@@ -8,6 +8,9 @@
 /* Room kept in a shared frame for each member still to come: at least its error. */
 #define MEMBER_RESERVE 4096
 
+/* Around a result and its id: enough, or the buffer grows. */
+#define ENVELOPE_BYTES 128
+
 struct sent {
 	void (*fn)(void *arg);
 	void *arg;
@@ -131,6 +134,7 @@ static void gather_sent(void *arg)
 static void join_parts(const struct gather *g, struct buf *out)
 {
 	bool first = true;
+	buf_reserve(out, g->n_bytes + g->n + 2);
 	buf_addc(out, '[');
 	for (size_t i = 0; i < g->n; i++) {
 		if (!g->parts[i].n_bytes)
@@ -173,10 +177,8 @@ static bool gather_has_room(const struct gather *g, size_t n)
 
 static void write_item(struct buf *out, const char *result, size_t n, const struct fault *f)
 {
-	buf_addc(out, '{');
-	jout_key_bool(out, "success", !f);
-	jout_key_raw(out, "result", f ? "null" : result, f ? 4 : n);
 	if (f) {
+		buf_adds(out, "{\"success\":false,\"result\":null");
 		struct buf object = BUF_INIT;
 		rpc_write_error_object(&object, f);
 		const struct json_span all = { object.data, object.n_bytes };
@@ -186,6 +188,8 @@ static void write_item(struct buf *out, const char *result, size_t n, const stru
 		jout_key_raw(out, "error_data", data.at ? data.at : "null", data.at ? data.n : 4);
 		buf_release(&object);
 	} else {
+		buf_adds(out, "{\"success\":true,\"result\":");
+		buf_add(out, result, n);
 		buf_adds(out, ",\"error\":null,\"error_code\":null,\"error_data\":null");
 	}
 	buf_addc(out, '}');
@@ -227,8 +231,10 @@ static void finish(struct reply *r, const char *json, size_t n, const struct fau
 	if (r->telemetry)
 		telemetry_answer(r->telemetry, r->method, f ? f->err : 0,
 			r->arrived > 0 ? clock_now() - r->arrived : 0);
-	if (r->id)
+	if (r->id) {
+		buf_reserve(&text, n + r->n_id + ENVELOPE_BYTES);
 		write_answer(r, &text, json, n, f);
+	}
 	if (g) {
 		g->n_bytes += text.n_bytes;
 		g->parts[r->at] = text;

@@ -10,6 +10,10 @@
 /* Room in a frame for the envelope around a result. */
 #define ENVELOPE_BYTES 8192
 
+/* Written for a token, its piece included, and how many tokens room is made for beforehand. */
+#define TOKEN_BYTES  24
+#define USUAL_TOKENS 4096
+
 /* A text so long, or among so many, that it is tokenized on an aux thread. */
 struct text_call {
 	struct call call; /* first: a call * is a text_call * */
@@ -87,8 +91,9 @@ static int tokenize(struct json_object *params, const struct model_ref *ref, str
 	*n_tokens = ids.n;
 	if (err == 0) {
 		const bool only_count = params_bool(params, "count_only", false);
-		buf_addc(out, '{');
 		const bool pieces = params_bool(params, "return_strings", true);
+		buf_reserve(out, 64 + (ids.n < USUAL_TOKENS ? ids.n : USUAL_TOKENS) * TOKEN_BYTES);
+		buf_addc(out, '{');
 		if (!only_count &&
 			!(write_ids(&ids, out) && (!pieces || write_pieces(t, &ids, out))))
 			err = too_large(ids.n, f);

@@ -1,6 +1,7 @@
 #include "protocol/json_scan.h"
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct json_span span(const char *text)
@@ -57,6 +58,50 @@ Test(json_cursor, walks_elements)
 	cr_assert(json_next_element(&c, &v) && is(v, "null"));
 	cr_assert(json_next_element(&c, &v) && is(v, "\"a,b\""));
 	cr_assert_not(json_next_element(&c, &v));
+}
+
+Test(json_cursor, objects_of_a_list_are_stepped_into_and_left)
+{
+	struct json_cursor c = json_iterate(
+		span("[ {\"a\":[{\"b\":\"}]\"}],\"c\":2} , {},{ \"d\" : 3 } ,4,{\"e\":5}]"));
+	struct json_cursor inside;
+	struct json_span k, v;
+	cr_assert(json_enter(&c, &inside));
+	cr_assert(json_next_member(&inside, &k, &v));
+	cr_assert(is(k, "\"a\"") && is(v, "[{\"b\":\"}]\"}]"));
+	cr_assert(json_next_member(&inside, &k, &v) && is(k, "\"c\"") && is(v, "2"));
+	cr_assert_not(json_next_member(&inside, &k, &v));
+	json_leave(&c, &inside);
+	cr_assert(json_enter(&c, &inside));
+	cr_assert_not(json_next_member(&inside, &k, &v));
+	json_leave(&c, &inside);
+	cr_assert(json_enter(&c, &inside));
+	cr_assert(json_next_member(&inside, &k, &v) && is(k, "\"d\"") && is(v, "3"));
+	cr_assert_not(json_next_member(&inside, &k, &v));
+	json_leave(&c, &inside);
+	cr_assert_not(json_enter(&c, &inside));
+	cr_assert(json_next_element(&c, &v) && is(v, "4"));
+	cr_assert(json_next_element(&c, &v) && is(v, "{\"e\":5}"));
+	cr_assert_not(json_enter(&c, &inside));
+	c = json_iterate(absent);
+	cr_assert_not(json_enter(&c, &inside));
+}
+
+Test(json_cursor, brackets_are_seen_wherever_they_stand_in_a_word)
+{
+	char text[64];
+	for (size_t before = 0; before < 20; before++) {
+		for (const char *mark = "[]{}x"; *mark; mark++) {
+			struct json_span all, v;
+			snprintf(text, sizeof text, "[[%*s1,[],{},\"%c\"],2]", (int)before, "",
+				*mark);
+			all = span(text);
+			struct json_cursor c = json_iterate(all);
+			cr_assert(json_next_element(&c, &v));
+			cr_assert_eq(v.n, all.n - 4, "%s", text);
+			cr_assert(json_next_element(&c, &v) && is(v, "2"));
+		}
+	}
 }
 
 Test(json_cursor, empty_and_absent_containers_have_nothing)
@@ -124,6 +169,18 @@ Test(json_cursor, strings_compare_after_unescaping)
 	cr_assert_not(json_str_is(span("\"2.00\""), "2.0"));
 	cr_assert_not(json_str_is(span("\"\""), "2.0"));
 	cr_assert_not(json_str_is(span("2.0"), "2.0"));
+}
+
+Test(json_cursor, a_string_is_found_among_names)
+{
+	static const char *const names[] = { "id", "ids", "model_id" };
+	cr_assert_eq(json_str_among(span("\"id\""), names, 3), 0);
+	cr_assert_eq(json_str_among(span("\"ids\""), names, 3), 1);
+	cr_assert_eq(json_str_among(span("\"\\u006dodel_id\""), names, 3), 2);
+	cr_assert_eq(json_str_among(span("\"i\""), names, 3), 3);
+	cr_assert_eq(json_str_among(span("\"\""), names, 3), 3);
+	cr_assert_eq(json_str_among(span("1"), names, 3), 3);
+	cr_assert_eq(json_str_among(absent, names, 3), 3);
 }
 
 Test(json_cursor, integers_are_exact_or_refused)

@@ -33,7 +33,8 @@ struct tok_work {
 	struct buf word;
 	void *cells; /* unigram's lattice */
 	size_t cap_cells;
-	struct word_cache *cache;
+	struct word_cache *cache; /* NULL until texts of CACHE_FROM bytes were encoded */
+	size_t n_encoded;         /* bytes, up to there */
 	struct tok_work *next;
 };
 void tok_work_release(struct tok_work *w);

@@ -117,8 +117,8 @@ void tokenizer_free(struct tokenizer *t)
 
 /* -- encoding -------------------------------------------------------------------------------- */
 
-/* Shorter texts repeat too few words to pay for the cache's first touch. */
-#define CACHE_FROM 256
+/* Less text, in one call or many, repeats too few words to pay for the cache's first touch. */
+#define CACHE_FROM 1024
 
 static struct added_scan scan_of(
 	const struct tok_run *r, const struct tok_trie *trie, unsigned flags, struct tok_piece in)
@@ -184,6 +184,15 @@ static int refuse_bytes(const char *text, size_t n, struct fault *f)
 	return ERR_TOKENIZER;
 }
 
+static void open_cache(struct tok_work *w, size_t n_bytes)
+{
+	if (w->cache)
+		return;
+	w->n_encoded += n_bytes < CACHE_FROM ? n_bytes : CACHE_FROM;
+	if (w->n_encoded >= CACHE_FROM)
+		w->cache = word_cache_new();
+}
+
 static void push_all(struct tok_ids *to, const struct tok_ids *ids)
 {
 	for (size_t i = 0; i < ids->n; i++)
@@ -198,8 +207,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsi
 	size_t before = out->n;
 	struct tok_run r = { .t = t, .work = take_work(t), .out = out, .fault = f };
 	struct tok_piece whole = { text, n, true };
-	if (r.work->cache == NULL && n >= CACHE_FROM)
-		r.work->cache = word_cache_new();
+	open_cache(r.work, n);
 	if (flags & TOK_ADD_SPECIAL)
 		push_all(out, &t->post.before);
 	int err = cut_added(&r, scan_of(&r, &t->added.raw, flags, whole), true, encode_plain);
