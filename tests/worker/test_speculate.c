@@ -113,10 +113,106 @@ Test(speculate, no_text_takes_much_longer_than_without_drafts)
 				.chance = chances[i / 16],
 				.n = n,
 				.seed = i * 7 + n };
-			const double took = time_of(&x, &s), most = 1.03 * (double)n + 2;
+			const double took = time_of(&x, &s);
+			const double most = (1 + SPECULATE_SHARE) * (double)n + SPECULATE_START;
 			cr_assert_leq(took, most, "row %g model %g chance %g: %g for %zu", x.row,
 				x.model, x.chance, took, n);
 		}
+}
+
+/* An opponent that knows the policy decides what holds, price and neighbours vary at random: what
+ * is lost, in tokens, is at most what each text's account began with and its turns added. */
+
+enum opponent {
+	NEVER,
+	GOOD_THEN_BAD,
+	BAD_THEN_GOOD,
+	IN_TURNS,
+	IN_LONG_TURNS,
+	WHEN_RICH,
+	OPPONENTS
+};
+
+static size_t held_of(enum opponent o, const struct speculation *s, size_t turn, size_t n)
+{
+	const size_t k = s->n_in_flight;
+	switch (o) {
+	case NEVER: return 0;
+	case GOOD_THEN_BAD: return turn < n / 3 ? k : 0;
+	case BAD_THEN_GOOD: return turn < n / 3 ? 0 : k;
+	case IN_TURNS: return turn % 2 ? k : 0;
+	case IN_LONG_TURNS: return turn / 40 % 2 ? 0 : k;
+	case WHEN_RICH: return s->credit > 6 ? 0 : k;
+	case OPPONENTS: break;
+	}
+	return 0;
+}
+
+static struct draft_prices random_prices(uint64_t seed, size_t turn)
+{
+	static const double rows[] = { 0.01, 0.05, 0.2 };
+	const double others = (double)(seed % 3 * 7);
+	struct draft_prices p = prices(rows[seed % 7 % 3] * sampler_uniform(seed, 2 * turn),
+		0.3 * sampler_uniform(seed, 2 * turn + 1));
+	p.others = others;
+	return p;
+}
+
+/* What n turns of a text lost, in tokens, which may be negative; *late: seconds the model still
+ * has to read. */
+static double lost_by(enum opponent o, uint64_t seed, size_t n, double late, double *purse)
+{
+	struct speculation s = { .by_model = true, .max = 16 };
+	double lost = 0;
+	s.purse = purse;
+	speculate_init(&s, 0);
+	for (size_t turn = 0; turn < n; turn++) {
+		struct draft_prices p = random_prices(seed, turn);
+		p.model_late = late;
+		p.model_next = late < 2 ? late : 2;
+		s.n_left = 4 * n;
+		const size_t k = speculate_ask(&s, &p, 64);
+		if (k == 0) {
+			speculate_plain(&s);
+			continue;
+		}
+		const double longer = p.rows[k] - p.rows[0] + (double)k * p.model_token;
+		const size_t held = held_of(o, &s, turn, n);
+		lost += (longer + p.model_next) * (1 + p.others) / p.rows[0] - (double)held;
+		late -= p.model_next;
+		speculate_judged(&s, held);
+		cr_assert_geq(s.credit, -1e-9);
+	}
+	return lost;
+}
+
+Test(speculate, whatever_holds_and_fails_no_more_is_lost_than_the_share)
+{
+	const size_t n = 700;
+	for (int o = 0; o < OPPONENTS; o++)
+		for (uint64_t seed = 0; seed < 42; seed++) {
+			const double lost = lost_by((enum opponent)o, seed, n, 0, NULL);
+			cr_assert_leq(lost, SPECULATE_START + SPECULATE_SHARE * (double)n + 1e-6,
+				"opponent %d, seed %zu: %g", o, (size_t)seed, lost);
+		}
+}
+
+Test(speculate, what_a_model_reads_is_paid_too_from_what_earlier_texts_gained)
+{
+	const size_t n = 300;
+	const double each = SPECULATE_START + SPECULATE_SHARE * (double)n;
+	double purse = 0, lost = 0;
+	cr_assert_leq(
+		lost_by(NEVER, 1, n, 40, &purse), 0, "it cannot pay that, and does not begin");
+	for (uint64_t text = 0; text < 60; text++) {
+		lost += lost_by(
+			(enum opponent)(text % OPPONENTS), text, n, (double)(text % 5 * 6), &purse);
+		cr_assert_geq(purse, 0);
+		cr_assert_leq(lost + purse, (double)(text + 1) * each + 1e-6, "text %zu: %g",
+			(size_t)text, lost);
+	}
+	cr_assert_gt(purse, 40);
+	cr_assert_gt(lost_by(NEVER, 0, n, 40, &purse), 20, "now it may");
 }
 
 Test(speculate, drafts_that_hold_seven_times_in_ten_are_worth_more_than_a_third)
@@ -169,10 +265,14 @@ Test(speculate, a_long_text_is_not_read_for_the_sake_of_a_few_tokens)
 	struct draft_prices p = prices(0.04, 0.1);
 	struct speculation s = { .by_model = true, .max = 8, .n_left = 10 };
 	speculate_init(&s, 0);
-	p.model_late = 40;
+	double purse = 50;
+	s.purse = &purse;
+	p.model_late = p.model_next = 40;
 	cr_assert_eq(speculate_ask(&s, &p, 8), 0);
+	cr_assert_eq(purse, 50);
 	s.n_left = 1000;
 	cr_assert_gt(speculate_ask(&s, &p, 8), 0);
+	cr_assert_float_eq(purse, 10, 1e-9);
 }
 
 /* -- what a step costs ---------------------------------------------------------------------- */

@@ -58,6 +58,7 @@ void drafter_begin(struct sequence *s)
 	x->kv.n_prompt = s->n_prompt;
 	find_prompt(s, d);
 	s->spec.by_model = true;
+	s->spec.purse = &d->purse;
 	if (d->rate.judged > 0)
 		s->spec.rate[DRAFT_MODEL] = draft_rate_prior(&d->rate);
 }
@@ -73,6 +74,7 @@ void drafter_end(struct sequence *s)
 	x->lane = NULL;
 	x->n_wanted = x->n_made = x->n_rows = 0;
 	s->spec.by_model = false;
+	s->spec.purse = NULL;
 }
 
 void drafter_cut(struct sequence *s, size_t n_tokens)
@@ -97,6 +99,7 @@ static void price_model(const struct round *r, const struct sequence *s, struct 
 	const struct lane *d = s->drafter.lane;
 	const size_t n = r->n_models > 0 ? r->n_models : 1;
 	const size_t lag = s->n_settled - s->drafter.kv.n_tokens;
+	const size_t late = lag > USUAL_LAG ? lag - USUAL_LAG : 0;
 	double pass;
 	/* Unmeasured, it is as fast as its weights are few. */
 	if (step_cost_expect(&d->cost, n, 0, &pass) != 0)
@@ -104,7 +107,8 @@ static void price_model(const struct round *r, const struct sequence *s, struct 
 		       (double)(model_info(r->lane->model)->weight_bytes + 1);
 	const double row = d->reading > 0 ? d->reading : FIRST_GUESS * pass;
 	p->model_token = pass / (double)n;
-	p->model_late = lag > USUAL_LAG ? (double)(lag - USUAL_LAG) * row : 0;
+	p->model_late = (double)late * row;
+	p->model_next = (double)smaller(late, ENGINE_CHUNK_ROWS / n) * row;
 }
 
 static void price(

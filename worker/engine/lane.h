@@ -39,6 +39,7 @@ struct lane {
 	bool is_paced;   /* chunks are as long as those who decode can bear */
 	double reading;  /* seconds per row when it reads a text to draft for it; 0 = unknown */
 	struct draft_rate rate; /* how its drafts fared with all who had it draft */
+	double purse;           /* what they gained beyond what these kept */
 	/* scratch of a step, sized once: no step allocates */
 	struct sched_seq *wants;      /* [cap_running] */
 	struct sched_share *shares;   /* [cap_running] */

@@ -11,10 +11,9 @@
 /* Of the weight of what was seen, what each judged token leaves: some 30 tokens count. */
 #define FORGETTING   0.97
 #define PRIOR_WEIGHT 6.0
-/* The account, in tokens: at the start, per token, and at most. */
-#define CREDIT_START 1.0
-#define CREDIT_SHARE 0.02
-#define CREDIT_MOST  12.0
+/* The account and the purse, in tokens, hold at most. */
+#define CREDIT_MOST 12.0
+#define PURSE_MOST  256.0
 /* Tokens per second have to rise by this much: a measured time is not exact. */
 #define WORTHWHILE 1.03
 /* A step without a draft now and then keeps its measured time true. */
@@ -33,7 +32,7 @@ void speculate_init(struct speculation *s, size_t n_prompt)
 	for (size_t i = 0; i < DRAFT_SOURCES; i++)
 		if (s->rate[i].judged == 0)
 			s->rate[i] = (struct draft_rate) { prior[i] * 2, 2 };
-	s->credit = CREDIT_START;
+	s->credit = SPECULATE_START;
 	s->n_seen = n_prompt;
 }
 
@@ -98,6 +97,21 @@ static double extra(const struct draft_prices *p, enum draft_source from, size_t
 	return rows + (from == DRAFT_MODEL ? (double)k * p->model_token : 0);
 }
 
+/* Tokens that all together would have had in that time. */
+static double tokens_in(const struct draft_prices *p, double seconds)
+{
+	return seconds / p->rows[0] * (1 + p->others);
+}
+
+/* What a draft may cost, beside showing the model all that it has to read first. */
+static double means(
+	const struct speculation *s, const struct draft_prices *p, enum draft_source from)
+{
+	const double late = from == DRAFT_MODEL ? tokens_in(p, p->model_late) : 0;
+	const double purse = s->purse ? *s->purse : 0;
+	return s->credit - (late > purse ? late - purse : 0);
+}
+
 static double rate_of(const struct speculation *s, enum draft_source from)
 {
 	return s->rate[from].held / s->rate[from].judged;
@@ -108,12 +122,12 @@ static double rate_of(const struct speculation *s, enum draft_source from)
 static struct choice choose(const struct speculation *s, const struct draft_prices *p,
 	enum draft_source from, size_t n_max)
 {
-	const double rate = rate_of(s, from);
+	const double rate = rate_of(s, from), most = means(s, p, from);
 	double tokens = 1, power = 1, best = WORTHWHILE * (1 + p->others) / p->rows[0];
 	struct choice c = { 0, 0 };
 	for (size_t k = 1; k <= n_max; k++) {
-		const double longer = extra(p, from, k), stake = longer / p->rows[0];
-		if (stake > s->credit)
+		const double longer = extra(p, from, k), stake = tokens_in(p, longer);
+		if (stake > most)
 			break;
 		power *= rate;
 		tokens += power;
@@ -143,8 +157,7 @@ static bool is_worth_reading(
 static struct choice probe(
 	struct speculation *s, const struct draft_prices *p, enum draft_source from)
 {
-	const double late = from == DRAFT_MODEL ? p->model_late : 0;
-	const double stake = (extra(p, from, 1) + late) / p->rows[0];
+	const double stake = tokens_in(p, extra(p, from, 1));
 	const struct choice none = { 0, 0 };
 	if (s->rest[from] > 0) {
 		s->rest[from]--;
@@ -153,7 +166,7 @@ static struct choice probe(
 	const bool is_first = s->pause[from] == 0;
 	s->pause[from] = is_first ? FIRST_PAUSE : smaller(2 * s->pause[from], LONGEST_PAUSE);
 	s->rest[from] = s->pause[from];
-	return is_first || stake > s->credit ? none : (struct choice) { 1, stake };
+	return is_first || stake > means(s, p, from) ? none : (struct choice) { 1, stake };
 }
 
 static struct choice decide(
@@ -168,6 +181,18 @@ static struct choice decide(
 		return probe(s, p, from);
 	s->pause[from] = s->rest[from] = 0;
 	return c;
+}
+
+/* The model is going to read: that is paid at once, whatever it drafts then. */
+static void pay_reading(struct speculation *s, const struct draft_prices *p)
+{
+	double late = tokens_in(p, p->model_next);
+	if (s->purse) {
+		const double part = *s->purse < late ? *s->purse : late;
+		*s->purse -= part;
+		late -= part;
+	}
+	s->credit -= late;
 }
 
 static size_t launch(struct speculation *s, enum draft_source from, const struct choice *c)
@@ -210,6 +235,8 @@ size_t speculate_ask(struct speculation *s, const struct draft_prices *p, size_t
 	if (!s->by_model || wanted == 0)
 		return 0;
 	const struct choice c = decide(s, p, DRAFT_MODEL, wanted);
+	if (c.n > 0 && !s->always)
+		pay_reading(s, p);
 	return launch(s, DRAFT_MODEL, &c);
 }
 
@@ -233,14 +260,20 @@ double speculate_expected(const struct speculation *s)
 static void earn(struct speculation *s, double tokens)
 {
 	s->credit += tokens;
-	if (s->credit > CREDIT_MOST)
-		s->credit = CREDIT_MOST;
+	if (s->credit <= CREDIT_MOST)
+		return;
+	if (s->purse) {
+		*s->purse += s->credit - CREDIT_MOST;
+		if (*s->purse > PURSE_MOST)
+			*s->purse = PURSE_MOST;
+	}
+	s->credit = CREDIT_MOST;
 }
 
 void speculate_plain(struct speculation *s)
 {
 	s->n_turns = 0;
-	earn(s, CREDIT_SHARE);
+	earn(s, SPECULATE_SHARE);
 }
 
 void speculate_judged(struct speculation *s, size_t n_accepted)
@@ -254,7 +287,7 @@ void speculate_judged(struct speculation *s, size_t n_accepted)
 	}
 	s->n_drafted += n;
 	s->n_accepted += n_accepted;
-	earn(s, (double)n_accepted - s->stake + CREDIT_SHARE);
+	earn(s, (double)n_accepted - s->stake + SPECULATE_SHARE);
 	s->n_turns++;
 	s->n_in_flight = 0;
 }

@@ -9,9 +9,12 @@
  * seen so far, yields (1 - r^(k+1)) / (1 - r) tokens (Leviathan et al., 2023) in the measured
  * time of k + 1 rows. Where no length pays, none is drafted, and it is tried again after a
  * pause, each time twice as long. All trying is paid from an account in tokens, which earns a
- * small share of every token and what drafts gain: so a text never takes longer than without
- * by more than that share. Pure policy: what the text becomes does not depend on it (step.c
- * samples every position as without). */
+ * small share of every token and what drafts gain, and nothing is drafted that it could not
+ * pay if none of it held: so whatever holds and fails, no text takes longer than without by
+ * more than that share. What a draft costs is counted for all whose step it lengthens. Showing
+ * a model a long text may cost more than one text's account has; what earlier texts gained
+ * beyond need lies in a purse that all texts of the model share. Pure policy: what the text becomes
+ * does not depend on it (step.c samples every position as without). */
 #ifndef WORKER_ENGINE_SPECULATE_H
 #define WORKER_ENGINE_SPECULATE_H
 #include "protocol/limits.h"
@@ -38,6 +41,7 @@ struct draft_prices {
 	double others;                /* tokens that others get from the same step */
 	double model_token;           /* seconds per token that the model drafts */
 	double model_late;            /* seconds to show it what it has not read */
+	double model_next;            /* of these, those of the next step */
 };
 
 struct speculation {
@@ -53,7 +57,8 @@ struct speculation {
 	struct draft_rate rate[DRAFT_SOURCES];
 	/* While a source does not pay: turns from one trial to the next, and still to come. */
 	size_t pause[DRAFT_SOURCES], rest[DRAFT_SOURCES];
-	double credit;                /* tokens that may be lost */
+	double credit;                /* tokens that may be lost, never negative */
+	double *purse;                /* tokens that others put by; borrowed, NULL: none */
 	size_t n_turns;               /* since the last step without a draft */
 	size_t n_in_flight;           /* tokens of the draft being judged */
 	double stake;                 /* what it costs, in tokens */
@@ -61,6 +66,10 @@ struct speculation {
 	size_t n_drafted, n_accepted; /* of all drafts judged */
 	struct draft_counts counts;
 };
+
+/* The account, in tokens: at the start, and what each turn adds. */
+#define SPECULATE_START 1.0
+#define SPECULATE_SHARE 0.015
 
 /* n_prompt: tokens of the text that the prediction does not cover. */
 void speculate_init(struct speculation *s, size_t n_prompt);
