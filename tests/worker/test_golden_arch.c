@@ -159,12 +159,12 @@ static size_t check_all(const char *root)
 	return n;
 }
 
-Test(golden_arch, architectures_and_rope_kinds_give_the_references_logits, .timeout = 300)
+Test(golden_arch, architectures_and_rope_kinds_give_the_references_logits, .timeout = 600)
 {
 	cr_assert_geq(check_all("tests/data/arch"), 20);
 }
 
-Test(golden_arch, the_shared_architectures_give_the_references_logits, .timeout = 300)
+Test(golden_arch, the_shared_architectures_give_the_references_logits, .timeout = 600)
 {
 	if (access("../shared/golden/arch", R_OK) != 0)
 		cr_skip_test("../shared/golden/arch is not there");

@@ -158,7 +158,7 @@ static void check(const char *name)
 	free(gguf);
 }
 
-Test(golden_gguf, perplexity_is_that_of_the_dequantized_weights, .timeout = 600)
+Test(golden_gguf, perplexity_is_that_of_the_dequantized_weights, .timeout = 3600)
 {
 	if (access(FOLDER, R_OK) != 0)
 		cr_skip_test(FOLDER " is not there");

@@ -121,19 +121,19 @@ static void check_model(const char *model, const char *golden)
 	mapped_file_close(&m);
 }
 
-Test(golden_novel, five_prompts_give_the_references_ids_logprobs_and_greedy_texts, .timeout = 120)
+Test(golden_novel, five_prompts_give_the_references_ids_logprobs_and_greedy_texts, .timeout = 600)
 {
 	check_model(MODEL, "tests/data/novel/novel-7m.json");
 }
 
-Test(golden_novel, its_smaller_sibling_too, .timeout = 120)
+Test(golden_novel, its_smaller_sibling_too, .timeout = 600)
 {
 	if (access("../shared/models/novel-1m", R_OK) != 0)
 		cr_skip_test("../shared/models is not there");
 	check_model("../shared/models/novel-1m", "../shared/golden/novel/novel-1m.json");
 }
 
-Test(golden_novel, mlx_quantized_in_4_and_8_bits_too, .timeout = 240)
+Test(golden_novel, mlx_quantized_in_4_and_8_bits_too, .timeout = 1200)
 {
 	if (access("../shared/models/novel-7m-mlx-4bit", R_OK) != 0)
 		cr_skip_test("../shared/models is not there");
@@ -209,14 +209,14 @@ static void check_perplexity(const char *model, const char *golden, double toler
 	mapped_file_close(&m);
 }
 
-Test(golden_novel, perplexity_of_the_held_out_text_is_the_references, .timeout = 300)
+Test(golden_novel, perplexity_of_the_held_out_text_is_the_references, .timeout = 3600)
 {
 	if (FIXTURE_SLOW)
 		cr_skip_test("a held-out text is too long for a sanitizer: see five_prompts_…");
 	check_perplexity(MODEL, "tests/data/novel/novel-7m.json", 0.01);
 }
 
-Test(golden_novel, a_cache_of_int8_leaves_the_perplexity_as_it_is, .timeout = 300)
+Test(golden_novel, a_cache_of_int8_leaves_the_perplexity_as_it_is, .timeout = 3600)
 {
 	struct mapped_file m;
 	struct fixture x;
@@ -245,7 +245,7 @@ static double perplexity_as(const struct model_options *opt, const char *quantiz
 	return ppl;
 }
 
-Test(golden_novel, quantized_at_load_it_reads_nearly_as_well, .timeout = 300)
+Test(golden_novel, quantized_at_load_it_reads_nearly_as_well, .timeout = 3600)
 {
 	struct model_options opt = { .path = MODEL };
 	double exact, fast;
@@ -267,7 +267,7 @@ Test(golden_novel, quantized_at_load_it_reads_nearly_as_well, .timeout = 300)
 	}
 }
 
-Test(golden_novel, perplexity_of_mlx_models_is_that_of_their_dequantized_weights, .timeout = 600)
+Test(golden_novel, perplexity_of_mlx_models_is_that_of_their_dequantized_weights, .timeout = 3600)
 {
 	if (access("../shared/models/novel-7m-mlx-4bit", R_OK) != 0)
 		cr_skip_test("../shared/models is not there");

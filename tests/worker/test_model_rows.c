@@ -116,30 +116,30 @@ static void check_crowd(size_t n_threads, enum kv_dtype kv_dtype, enum activatio
 	fixture_close(&one);
 }
 
-Test(model_rows, a_row_has_the_same_bits_alone_and_in_a_ragged_batch, .timeout = 120)
+Test(model_rows, a_row_has_the_same_bits_alone_and_in_a_ragged_batch, .timeout = 600)
 {
 	check_crowd(1, KV_F32, ACTIVATIONS_AUTO);
 }
 
-Test(model_rows, and_on_two_or_three_threads, .timeout = 120)
+Test(model_rows, and_on_two_or_three_threads, .timeout = 600)
 {
 	check_crowd(2, KV_F32, ACTIVATIONS_AUTO);
 	check_crowd(3, KV_F32, ACTIVATIONS_AUTO);
 }
 
-Test(model_rows, and_with_a_cache_of_halves, .timeout = 120)
+Test(model_rows, and_with_a_cache_of_halves, .timeout = 600)
 {
 	check_crowd(2, KV_F16, ACTIVATIONS_AUTO);
 	check_crowd(2, KV_BF16, ACTIVATIONS_AUTO);
 	check_crowd(2, KV_INT8, ACTIVATIONS_AUTO);
 }
 
-Test(model_rows, and_with_activations_rounded, .timeout = 120)
+Test(model_rows, and_with_activations_rounded, .timeout = 600)
 {
 	check_crowd(2, KV_F32, ACTIVATIONS_INT8);
 }
 
-Test(model_rows, a_prompt_has_the_same_bits_however_it_is_cut, .timeout = 120)
+Test(model_rows, a_prompt_has_the_same_bits_however_it_is_cut, .timeout = 600)
 {
 	const size_t chunks[] = { 200, 1, 7, 33, 64, 199 };
 	struct fixture x;
@@ -165,7 +165,7 @@ Test(model_rows, a_prompt_has_the_same_bits_however_it_is_cut, .timeout = 120)
 	fixture_close(&x);
 }
 
-Test(model_rows, a_shared_prefix_gives_the_bits_of_an_own_one, .timeout = 120)
+Test(model_rows, a_shared_prefix_gives_the_bits_of_an_own_one, .timeout = 600)
 {
 	struct fixture x;
 	struct kv_seq a, b, c;
@@ -194,7 +194,7 @@ Test(model_rows, a_shared_prefix_gives_the_bits_of_an_own_one, .timeout = 120)
 	fixture_close(&x);
 }
 
-Test(model_rows, a_cache_of_halves_or_bytes_stays_close_to_one_of_floats, .timeout = 120)
+Test(model_rows, a_cache_of_halves_or_bytes_stays_close_to_one_of_floats, .timeout = 600)
 {
 	const enum kv_dtype types[] = { KV_F32, KV_F16, KV_BF16, KV_INT8 };
 	int32_t ids[N_TEXT];
@@ -248,7 +248,7 @@ void *realloc(void *p, size_t n)
 	return __libc_realloc(p, n);
 }
 
-Test(model_rows, a_step_allocates_nothing, .timeout = 120)
+Test(model_rows, a_step_allocates_nothing, .timeout = 600)
 {
 	struct fixture x;
 	struct kv_seq s;
@@ -300,7 +300,7 @@ static float *after_much(const char *folder, size_t n_threads, size_t *n)
 }
 
 /* Its one KV head is too few for several threads: they share out the past. */
-Test(model_rows, a_long_past_shared_out_gives_the_same_bits, .timeout = 120)
+Test(model_rows, a_long_past_shared_out_gives_the_same_bits, .timeout = 600)
 {
 	char *folder = tiny_model_write(
 		"{\"model_type\":\"llama\",\"hidden_size\":32,\"num_hidden_layers\":1,"

@@ -1,6 +1,7 @@
 /* The sampler against definitions written the slow way: sort everything, add everything. */
 #include "kernels/kernels.h"
 #include "protocol/mem.h"
+#include "tests/worker/model_fixture.h"
 #include "worker/engine/sampling.h"
 #include <criterion/criterion.h>
 #include <float.h>
@@ -158,7 +159,7 @@ static void check_against_definition(const struct sampling *p, const char *what)
 Test(sampler, follows_the_definition_of_every_filter_alone_and_together)
 {
 	struct sampling p;
-	for (int round = 0; round < 12; round++) {
+	for (int round = 0; round < (FIXTURE_SLOW ? 3 : 12); round++) {
 		randomise(round % 3 == 0 ? 2 : round % 3 == 1 ? 10 : 40);
 		for (int mask = 0; mask < 32; mask++) {
 			p = PLAIN;
@@ -182,7 +183,7 @@ Test(sampler, draws_with_the_frequencies_of_the_distribution)
 	struct sampling p = PLAIN;
 	double dist[VOCAB], chi = 0;
 	int seen[VOCAB] = { 0 }, kinds = 0;
-	const int n = 40000;
+	const int n = FIXTURE_SLOW ? 10000 : 40000;
 	randomise(6);
 	p.top_k = 20;
 	p.seed = 11;
