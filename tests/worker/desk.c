@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* Until somebody says that it hangs: long, for sanitizers on a slow machine. */
-#define PATIENCE_MS 200000
+#define PATIENCE_MS 600000
 
 struct desk *desk_new(void)
 {

@@ -50,7 +50,7 @@ void *__wrap_reallocarray(void *p, size_t n, size_t size)
 	return __real_reallocarray(p, n, size);
 }
 
-TestSuite(allocations, .timeout = 120);
+TestSuite(allocations, .timeout = 600);
 
 /* Buffers of text and the block table have grown by the 40th token. */
 static void count_from_40_to_90(struct heard *h, const struct job_token *t)

@@ -1,7 +1,7 @@
 #include "tests/worker/desk.h"
 #include <criterion/criterion.h>
 
-TestSuite(cancel, .timeout = 120);
+TestSuite(cancel, .timeout = 600);
 
 /* Runs until cancelled, as far as a test is concerned. */
 #define LONG                                                                               \

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-TestSuite(check_draft, .timeout = 120);
+TestSuite(check_draft, .timeout = 600);
 
 static bool is_refused(struct desk *d, const char *params, const char *word)
 {

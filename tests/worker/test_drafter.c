@@ -9,7 +9,7 @@
 
 #define OTHER_MODEL "../shared/models/novel-1m"
 
-TestSuite(drafter, .timeout = 120);
+TestSuite(drafter, .timeout = 600);
 
 static void need_other_model(void)
 {

@@ -13,7 +13,7 @@
 #define DIM       256
 #define TOLERANCE 1e-4
 
-TestSuite(embed, .timeout = 240);
+TestSuite(embed, .timeout = 1200);
 
 static struct desk *loaded(int n_threads)
 {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(engine, .timeout = 120);
+TestSuite(engine, .timeout = 600);
 
 #define N_JOBS 16
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(engine_ends, .timeout = 120);
+TestSuite(engine_ends, .timeout = 600);
 
 /* Tokens of a long job: KV blocks for 40 + LONG - 1 positions are 5. */
 #define LONG 100

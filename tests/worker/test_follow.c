@@ -21,7 +21,7 @@ static void teardown(void)
 {
 	rig_free(rig);
 }
-TestSuite(follow, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(follow, .init = setup, .fini = teardown, .timeout = 600);
 
 static struct job *season(struct job *j, float temperature)
 {

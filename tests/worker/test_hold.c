@@ -3,7 +3,7 @@
 #include "worker/engine/lane.h"
 #include <criterion/criterion.h>
 
-TestSuite(hold, .timeout = 120);
+TestSuite(hold, .timeout = 600);
 
 #define LONG 60
 

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-TestSuite(load, .timeout = 120);
+TestSuite(load, .timeout = 600);
 
 #define LOAD "\"model_id\":\"m\",\"local_path\":\"" DESK_MODEL "\""
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-TestSuite(load_room, .timeout = 120);
+TestSuite(load_room, .timeout = 600);
 
 #define ONE_MODEL ((size_t)20 << 20) /* room for one of 14 MB, not for two */
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(loop, .timeout = 120);
+TestSuite(loop, .timeout = 600);
 
 static struct worker w;
 static int in[2], out[2], signals[2], drained[2]; /* read, write */

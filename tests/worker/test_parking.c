@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(parking, .timeout = 120);
+TestSuite(parking, .timeout = 600);
 
 #define N_JOBS 6
 

@@ -30,7 +30,7 @@ static void close_all(void)
 }
 
 TestSuite(prefix, .timeout = 60);
-TestSuite(prefix_engine, .timeout = 120);
+TestSuite(prefix_engine, .timeout = 600);
 
 /* A prompt of n tokens goes through a sequence; returns how many of them were found. */
 static size_t pass(const char *scope, const int32_t *ids, size_t n)

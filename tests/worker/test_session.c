@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-TestSuite(session, .timeout = 120);
+TestSuite(session, .timeout = 600);
 
 Test(session, echoes_ids_byte_for_byte)
 {

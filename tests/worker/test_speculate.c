@@ -9,7 +9,7 @@
 
 TestSuite(speculate, .timeout = 30);
 TestSuite(step_cost, .timeout = 30);
-TestSuite(speculate_engine, .timeout = 120);
+TestSuite(speculate_engine, .timeout = 600);
 
 /* A step of 1 + k rows takes 1 + k * row; a drafted token of a model `model`. */
 static struct draft_prices prices(double row, double model)

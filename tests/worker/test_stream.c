@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-TestSuite(stream, .timeout = 120);
+TestSuite(stream, .timeout = 600);
 
 #define GREEDY "\"model_id\":\"m\",\"prompt\":\"It was a cold evening\",\"temperature\":0"
 

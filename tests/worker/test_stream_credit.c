@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-TestSuite(stream_credit, .timeout = 120);
+TestSuite(stream_credit, .timeout = 600);
 
 #define GREEDY                                           \
 	"\"model_id\":\"m\",\"prompt\":\"It was a cold " \

@@ -1,7 +1,7 @@
 #include "tests/worker/desk.h"
 #include <criterion/criterion.h>
 
-TestSuite(text_calls, .timeout = 120);
+TestSuite(text_calls, .timeout = 600);
 
 Test(text_calls, tokenize_gives_ids_pieces_and_their_count_as_asked)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(turns, .timeout = 120);
+TestSuite(turns, .timeout = 600);
 
 #define N_MANY 100
 

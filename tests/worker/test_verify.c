@@ -21,7 +21,7 @@ static void teardown(void)
 {
 	rig_free(rig);
 }
-TestSuite(verify, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(verify, .init = setup, .fini = teardown, .timeout = 600);
 
 static void season(struct job *j, float temperature)
 {
