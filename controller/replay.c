@@ -6,6 +6,7 @@
 #include "controller/splice.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,14 +36,23 @@ static bool wants_replay(struct json_span params)
 	return !json_str_is(json_find(params, "resume"), "error");
 }
 
-static enum retry_verdict judge(struct controller *c, struct retry_case *r)
+/* Behind a command a line may have been cut. What a request does to a worker ends it by an exit or
+ * another signal, or makes it break the protocol; SIGKILL comes from outside, or from us when it
+ * was silent. */
+static bool is_doubted(const struct worker *w)
+{
+	return w->c->opt->n_commands > 0 || (w->end.signal == SIGKILL && !w->broke);
+}
+
+static enum retry_verdict judge(const struct worker *w, struct retry_case *r)
 {
 	static const enum metrics_count counts[RETRY_N_VERDICTS] = { [RETRY_AGAIN] =
 									     METRICS_RETRIES,
 		[RETRY_REFUSED] = METRICS_LOST,
 		[RETRY_POISON] = METRICS_POISONED,
 		[RETRY_SPENT] = METRICS_RETRIES_SPENT };
-	r->is_far = c->opt->n_commands > 0;
+	struct controller *c = w->c;
+	r->is_doubted = is_doubted(w);
 	enum retry_verdict v = retry_judge(&c->retry, r, clock_us());
 	c->metrics.counts[counts[v]]++;
 	return v;
@@ -81,7 +91,7 @@ bool replay_call(struct worker *w, struct call *call, struct buf *error)
 	}
 	lost.is_possible = can_go_on(c, call->params) &&
 			   (!s || (wants_replay(call->params) && !s->is_cancelled));
-	enum retry_verdict v = judge(c, &lost);
+	enum retry_verdict v = judge(w, &lost);
 	if (v == RETRY_AGAIN) {
 		log_debug("#%llu was lost with worker %d and goes again",
 			(unsigned long long)call->number, w->index);
@@ -103,7 +113,7 @@ bool replay_local(struct worker *w, struct call *call, struct buf *error)
 		.is_possible = c->phase <= PHASE_DRAINING && fleet_may_serve(&c->fleet),
 		.deaths = ++call->deaths,
 	};
-	enum retry_verdict v = judge(c, &lost);
+	enum retry_verdict v = judge(w, &lost);
 	if (v != RETRY_AGAIN)
 		write_error(w, &note, v, error);
 	return v == RETRY_AGAIN;
@@ -199,7 +209,7 @@ static void lose(struct worker *w, struct stream *s)
 	lost.is_possible =
 		can_go_on(c, params_of(s)) && wants_replay(params_of(s)) && is_replayable(s);
 	load_drop_stream(c, s);
-	enum retry_verdict v = judge(c, &lost);
+	enum retry_verdict v = judge(w, &lost);
 	if (v == RETRY_AGAIN) {
 		go_on(c, s);
 		return;

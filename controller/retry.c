@@ -24,7 +24,7 @@ double retry_left(const struct retry_budget *b, uint64_t now_us)
 
 enum retry_verdict retry_judge(struct retry_budget *b, const struct retry_case *r, uint64_t now_us)
 {
-	if (r->deaths >= (r->is_far ? RETRY_DEATHS_FAR : RETRY_DEATHS))
+	if (r->deaths >= (r->is_doubted ? RETRY_DEATHS_DOUBTED : RETRY_DEATHS))
 		return RETRY_POISON;
 	if (!r->is_possible)
 		return RETRY_REFUSED;

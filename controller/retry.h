@@ -1,7 +1,8 @@
 /* retry.h - may a request lost with its worker be sent again? Pure policy.
  *
  * A request that was there when two workers died, without having got any further in between, is
- * taken to be the cause and is not given a third. All retries together draw on a bucket of tokens:
+ * taken to be the cause and is not given a third; where the last death may well have had another
+ * cause it takes more of them. All retries together draw on a bucket of tokens:
  * it is filled by time and by answers, so that a service that answers hardly anything any more is
  * not kept busy by its own retries. */
 #ifndef CONTROLLER_RETRY_H
@@ -9,10 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RETRY_DEATHS     2 /* of workers, before the request counts as their cause … */
-#define RETRY_DEATHS_FAR 4 /* … and behind a command, where it may have been the line's death */
-#define RETRY_PER_SECOND 16.0 /* filled in by time … */
-#define RETRY_PER_ANSWER 0.1  /* … and by each request answered */
+#define RETRY_DEATHS         2 /* of workers, before the request counts as their cause … */
+#define RETRY_DEATHS_DOUBTED 4 /* … and where it may have been the line, or a kill from outside */
+#define RETRY_PER_SECOND     16.0 /* filled in by time … */
+#define RETRY_PER_ANSWER     0.1  /* … and by each request answered */
 
 struct retry_budget {
 	double tokens, burst;
@@ -29,7 +30,7 @@ enum retry_verdict {
 
 struct retry_case {
 	bool is_possible; /* what it is and asked for allows it, and a worker will be there */
-	bool is_far;      /* the worker was started by a command of the user's */
+	bool is_doubted;  /* the last of them may not have been the request's doing */
 	unsigned deaths;  /* of workers that had it since it last got further, this one included */
 };
 

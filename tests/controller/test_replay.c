@@ -150,6 +150,11 @@ Test(replay, a_cancelled_stream_whose_second_worker_dies_too_is_given_to_nobody)
 	cr_assert_eq(r.c->metrics.counts[METRICS_RETRIES], 1);
 }
 
+static bool is_down(struct rig *rig)
+{
+	return !worker_is_ready(&rig->c->fleet.workers[0]);
+}
+
 static bool has_calls_in_flight(struct rig *rig)
 {
 	return rig->c->fleet.workers[0].n_calls > 0;
@@ -245,6 +250,30 @@ Test(replay, a_stream_may_wander_over_many_workers)
 	assert_whole("s", 60);
 }
 
+static bool is_up(struct rig *rig)
+{
+	return worker_is_ready(&rig->c->fleet.workers[0]);
+}
+
+Test(replay, who_was_there_when_workers_were_killed_from_outside_is_not_blamed_at_the_second)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--mute-on=quiet"));
+	rig_load(&r);
+	rig_send(&r, CALL("1", "tokenize", "{\"model_id\":\"m\",\"text\":\"quiet\"}"));
+	for (int i = 0; i < 3; i++) {
+		rig_until(&r, is_up);
+		rig_until(&r, has_calls_in_flight);
+		cr_assert_eq(r.c->metrics.counts[METRICS_POISONED], 0);
+		kill(r.c->fleet.workers[0].pid, SIGKILL);
+		rig_until(&r, is_down);
+	}
+	rig_until(&r, is_up);
+	rig_until(&r, has_calls_in_flight);
+	kill(r.c->fleet.workers[0].pid, SIGKILL);
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"poison\":true");
+	cr_assert_eq(r.c->metrics.counts[METRICS_RETRIES], 3);
+}
+
 /* -- the policy ------------------------------------------------------------------------- */
 
 Test(retry, the_bucket_empties_by_retries_and_fills_by_time_and_answers)
@@ -275,16 +304,16 @@ Test(retry, poison_and_refusals_cost_nothing)
 	cr_assert_eq(retry_left(&b, 0), 1);
 }
 
-Test(retry, behind_a_command_more_deaths_are_forgiven_but_not_all)
+Test(retry, where_another_cause_is_likely_more_deaths_are_forgiven_but_not_all)
 {
 	struct retry_budget b;
 	retry_init(&b, 9, 0);
-	for (unsigned i = 1; i < RETRY_DEATHS_FAR; i++) {
-		struct retry_case cut = { .is_possible = true, .is_far = true, .deaths = i };
+	for (unsigned i = 1; i < RETRY_DEATHS_DOUBTED; i++) {
+		struct retry_case cut = { .is_possible = true, .is_doubted = true, .deaths = i };
 		cr_assert_eq(retry_judge(&b, &cut, 0), RETRY_AGAIN);
 	}
 	struct retry_case last = {
-		.is_possible = true, .is_far = true, .deaths = RETRY_DEATHS_FAR
+		.is_possible = true, .is_doubted = true, .deaths = RETRY_DEATHS_DOUBTED
 	};
 	cr_assert_eq(retry_judge(&b, &last, 0), RETRY_POISON);
 }

@@ -25,7 +25,8 @@ WORKER = os.path.abspath(os.environ.get("TANDEM_WORKER", os.path.join(ROOT, "bui
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SECONDS_OF_A_ZOMBIE = 10  # until it is one that nobody will reap
 ANSWER_SECONDS = 180      # nothing may take longer, back-off included
-CONTROLLER_SLACK = 2e6
+# What it uses goes up and down by 2 MB with what is queued just then, and the heap keeps part of that.
+CONTROLLER_SLACK = 4e6
 WORKER_SLACK = 48e6
 
 
