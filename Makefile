@@ -126,12 +126,14 @@ $(if $(findstring thread,$(SAN)),$(SUITES): $B/tests/tsan_arena.o)
 
 # The only objects built for one ISA. Not CFLAGS: `make CFLAGS=-O0` must not drop it.
 X86         := $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null))
+ARM64       := $(findstring aarch64,$(shell $(CC) -dumpmachine 2>/dev/null))
 ISA_AVX2    := $(if $(X86),-mavx2 -mfma -mf16c)
 ISA_AVX512  := $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq $(ISA_AVX2))
 %/x86_avx2.o %/x86_avx2_packed.o: ISA := $(ISA_AVX2)
 %/x86_avx512.o: ISA := $(ISA_AVX512)
 %/x86_bf16.o: ISA := $(ISA_AVX512) $(if $(X86),-mavx512bf16)
 %/x86_vnni.o: ISA := $(ISA_AVX512) $(if $(X86),-mavx512vnni)
+%/arm_dot.o: ISA := $(if $(ARM64),-march=armv8.2-a+dotprod)
 # A sanitizer makes these unrolled loops twenty times slower, and nearly all of an engine's test is
 # spent in them. They touch what the plain C touches that defines them, and that stays instrumented:
 # `check` runs the models through it. Under ASan the suite that is about them has them instrumented.
@@ -226,12 +228,13 @@ soak: $B/bin/tandem $B/bin/tandem-worker ## 4 workers, 64 clients, a fault a sec
 	tests/reports.sh $(REPORT).* || rc=1; exit $$rc
 
 PACKAGES_NEON := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-neon = $(filter-out %/gemm.c %/test_gemm.c,$(call sources,kernels tests/kernels)) tests/emulated/run.c
+neon = $(filter-out %/gemm.c %/test_gemm.c %/arm_dot.c,$(call sources,kernels tests/kernels)) tests/emulated/run.c
+NEONFLAGS = $(filter-out -MMD -MP -fsanitize%,$(FLAGS)) -Itests/emulated -O2 -ffp-contract=off -fno-math-errno
 check-neon: ## the kernel tests for AArch64 under an emulator (installs both)
 	$(call install,$(PACKAGES_NEON))
 	@mkdir -p $B/bin
-	aarch64-linux-gnu-gcc $(filter-out -MMD -MP -fsanitize%,$(FLAGS)) -Itests/emulated -O2 -ffp-contract=off \
-		-fno-math-errno -static $(neon) -lm -o $B/bin/test_kernels_neon
+	aarch64-linux-gnu-gcc $(NEONFLAGS) -march=armv8.2-a+dotprod -c kernels/arm_dot.c -o $B/bin/arm_dot_neon.o
+	aarch64-linux-gnu-gcc $(NEONFLAGS) -static $(neon) $B/bin/arm_dot_neon.o -lm -o $B/bin/test_kernels_neon
 	qemu-aarch64 $B/bin/test_kernels_neon
 
 # A finding is printed where it was found. FUZZ_SEED=0 throws new dice at every run; CI's are fixed,

@@ -355,7 +355,8 @@ static double measure_plain(const struct task *t, struct data *d)
 static void run_task(const struct task *t, struct data *d)
 {
 	static const unsigned masks[] = { KERNELS_AVX2, KERNELS_AVX2 | KERNELS_AVX512,
-		KERNELS_AVX2 | KERNELS_AVX512 | KERNELS_VNNI, KERNELS_NEON };
+		KERNELS_AVX2 | KERNELS_AVX512 | KERNELS_VNNI, KERNELS_NEON,
+		KERNELS_NEON | KERNELS_DOT };
 	double plain = measure_plain(t, d);
 
 	print_row(t, "scalar", plain, plain);

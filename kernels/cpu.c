@@ -43,10 +43,13 @@ unsigned cpu_detect(void)
 }
 
 #elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 
+/* NEON is part of the base architecture. */
 unsigned cpu_detect(void)
 {
-	return KERNELS_NEON; /* part of the base architecture */
+	return KERNELS_NEON | (getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? KERNELS_DOT : 0);
 }
 
 #else

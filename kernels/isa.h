@@ -13,4 +13,5 @@ void avx512_fill(struct kernels *k);
 void vnni_fill(struct kernels *k);
 void bf16_fill(struct kernels *k);
 void neon_fill(struct kernels *k);
+void dot_fill(struct kernels *k);
 #endif

@@ -12,6 +12,7 @@ static const struct {
 	{ "bf16", KERNELS_BF16, KERNELS_BF16 | KERNELS_AVX512 | KERNELS_AVX2 },
 	{ "avx512", KERNELS_AVX512, KERNELS_AVX512 | KERNELS_AVX2 },
 	{ "avx2", KERNELS_AVX2, KERNELS_AVX2 },
+	{ "dotprod", KERNELS_DOT, KERNELS_DOT | KERNELS_NEON },
 	{ "neon", KERNELS_NEON, KERNELS_NEON },
 	{ "scalar", KERNELS_SCALAR, KERNELS_SCALAR },
 };
@@ -36,6 +37,8 @@ unsigned kernels_select(struct kernels *k, unsigned mask)
 		bf16_fill(k);
 	if (used & KERNELS_NEON)
 		neon_fill(k);
+	if (used & KERNELS_DOT)
+		dot_fill(k);
 	return used;
 }
 

@@ -136,15 +136,16 @@ enum kernels_isa {
 	KERNELS_NEON = 1 << 2,   /* AArch64 */
 	KERNELS_VNNI = 1 << 3,   /* AVX-512 VNNI; never without AVX512 */
 	KERNELS_BF16 = 1 << 4,   /* AVX512-BF16; never without AVX512 */
-	KERNELS_ALL = (1 << 5) - 1,
+	KERNELS_DOT = 1 << 5,    /* NEON's dot product; never without NEON */
+	KERNELS_ALL = (1 << 6) - 1,
 };
 
 /* Fill *k with the best of what this CPU has and `mask` allows; returns the set used. */
 unsigned kernels_select(struct kernels *k, unsigned mask);
 
 /* The value of KERNELS_MASK: comma-separated names of what may be used ("scalar", "avx2",
- * "avx512", "vnni", "bf16", "neon"). NULL or empty allows all. False for a name we do not know: the
- * caller says so and stops, since a silent fall-back would test the wrong path. */
+ * "avx512", "vnni", "bf16", "neon", "dotprod"). NULL or empty allows all. False for a name we do
+ * not know: the caller says so and stops, since a silent fall-back would test the wrong path. */
 bool kernels_parse_mask(const char *names, unsigned *mask);
 
 /* Short name of the best set in `used`, for logs and runtime/info: "avx512" … "scalar". */

@@ -243,5 +243,5 @@ size_t packed_rows_bytes(size_t n_rows, size_t n_in)
 
 bool packed_pays(unsigned used)
 {
-	return (used & KERNELS_AVX2) != 0;
+	return (used & (KERNELS_AVX2 | KERNELS_DOT)) != 0;
 }

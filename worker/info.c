@@ -84,7 +84,8 @@ void handle_initialize(struct request *rq)
 
 static void write_isa(struct buf *out, unsigned isa)
 {
-	static const unsigned sets[] = { KERNELS_AVX2, KERNELS_AVX512, KERNELS_VNNI, KERNELS_NEON };
+	static const unsigned sets[] = { KERNELS_AVX2, KERNELS_AVX512, KERNELS_VNNI, KERNELS_BF16,
+		KERNELS_NEON, KERNELS_DOT };
 	jout_key(out, "isa");
 	buf_addc(out, '[');
 	for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)

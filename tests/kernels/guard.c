@@ -79,7 +79,8 @@ size_t all_paths(struct path paths[MOST_PATHS])
 {
 	static const unsigned masks[] = { KERNELS_AVX2, KERNELS_AVX2 | KERNELS_AVX512,
 		KERNELS_AVX2 | KERNELS_AVX512 | KERNELS_VNNI,
-		KERNELS_AVX2 | KERNELS_AVX512 | KERNELS_BF16, KERNELS_NEON };
+		KERNELS_AVX2 | KERNELS_AVX512 | KERNELS_BF16, KERNELS_NEON,
+		KERNELS_NEON | KERNELS_DOT };
 	size_t n = 0;
 
 	kernels_select(&paths[n++].k, KERNELS_SCALAR);

@@ -20,7 +20,7 @@ void fill_f16(void *p, size_t n, uint64_t seed);
 uint64_t next_random(uint64_t *state);
 
 /* Plain C in [0], then each instruction set this CPU has; returns how many. */
-#define MOST_PATHS 6
+#define MOST_PATHS 7
 struct path {
 	struct kernels k;
 	const char *name;

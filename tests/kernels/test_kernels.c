@@ -37,6 +37,7 @@ Test(kernels, reads_masks_by_name_and_refuses_unknown_ones)
 		  mask == (KERNELS_AVX2 | KERNELS_AVX512 | KERNELS_VNNI));
 	cr_assert(kernels_parse_mask("bf16", &mask) &&
 		  mask == (KERNELS_AVX2 | KERNELS_AVX512 | KERNELS_BF16));
+	cr_assert(kernels_parse_mask("dotprod", &mask) && mask == (KERNELS_NEON | KERNELS_DOT));
 	cr_assert(kernels_parse_mask("scalar,avx2,neon", &mask) &&
 		  mask == (KERNELS_AVX2 | KERNELS_NEON));
 	cr_assert(!kernels_parse_mask("avx", &mask));

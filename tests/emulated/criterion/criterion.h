@@ -38,6 +38,7 @@ void emulated_register(struct emulated_test *t);
 	} while (0)
 
 #define cr_assert(holds, ...)       EMULATED_CHECK(holds, #holds, __VA_ARGS__)
+#define cr_assert_not(holds, ...)   EMULATED_CHECK(!(holds), "not " #holds, __VA_ARGS__)
 #define cr_assert_eq(a, b, ...)     EMULATED_CHECK((a) == (b), #a " == " #b, __VA_ARGS__)
 #define cr_assert_leq(a, b, ...)    EMULATED_CHECK((a) <= (b), #a " <= " #b, __VA_ARGS__)
 #define cr_assert_geq(a, b, ...)    EMULATED_CHECK((a) >= (b), #a " >= " #b, __VA_ARGS__)
