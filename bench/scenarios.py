@@ -11,6 +11,7 @@ switch a load (off), or every client for itself with all models resident (on).
 questions: 50 on one model; one after the other, and all at once; beside llama.cpp through node-llama-cpp where
 build/peer has it (`make bench-compare` puts it there), one after the other. Figures are medians of RUNS turns.
 """
+import fcntl
 import json
 import os
 import random
@@ -26,6 +27,7 @@ RUNS = int(os.environ.get("RUNS", "3"))
 CASES = os.environ.get("CASES", "tokenize switches mixed questions").split()
 GGUF = os.path.join(SHARED, "models/gguf")
 QUESTION_MODEL = os.environ.get("MODEL", os.path.join(GGUF, "novel-7m-q4_0.gguf"))
+F_SETPIPE_SZ, PIPE_BYTES = 1031, 1 << 20
 QUESTIONS, QUESTION_TOKENS, ANSWER_TOKENS = 50, 48, 64
 
 
@@ -78,25 +80,33 @@ def generate(model_id, n, **more):
 
 
 def tokenize():
-    """The host's own work is left out: lines are made before, and answers are not parsed."""
+    """The host's own work is left out: lines are made before, answers are counted and not parsed, pipes hold
+    all that is on its way, so that the host is woken no more often than it has to be."""
     pipe = Pipe(TANDEM, "--worker", WORKER)
+    stdin, stdout = pipe.process.stdin.fileno(), pipe.process.stdout.fileno()
+    for fd in (stdin, stdout):
+        fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
     pipe.call("load_model", model_id="m", local_path=MODELS["novel-7m"])
     lines = [(json.dumps({"jsonrpc": "2.0", "id": i, "method": "tokenize",
                           "params": {"model_id": "m", "text": TWENTY_TOKENS}}) + "\n").encode() for i in range(1000)]
 
-    def write(data):
-        pipe.process.stdin.write(data)
-        pipe.process.stdin.flush()
+    whole = b"".join(lines)
+
+    def ask(text, n):
+        while text:
+            text = text[os.write(stdin, text):]
+        while n:
+            answers = os.read(stdout, PIPE_BYTES)
+            if not answers:
+                raise SystemExit("the process ended")
+            n -= answers.count(b"\n")
 
     def one_by_one():
         for line in lines:
-            write(line)
-            pipe.read()
+            ask(line, 1)
 
     def at_once():
-        write(b"".join(lines))
-        for _ in lines:
-            pipe.read()
+        ask(whole, len(lines))
     off, on = [], []
     for _ in range(RUNS):
         off.append(timed(one_by_one))

@@ -33,7 +33,7 @@ const char *buf_cstr(struct buf *b);       /* borrowed until the next change; ne
 /* These three are most of what writing a message is: here, so that they cost no calls. */
 static inline void buf_reserve(struct buf *b, size_t more)
 {
-	if (more >= b->cap - b->n_bytes)
+	if (!b->data || more >= b->cap - b->n_bytes)
 		buf_grow(b, more);
 }
 
