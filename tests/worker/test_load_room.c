@@ -203,3 +203,62 @@ Test(load_room, a_warm_up_is_over_before_the_answer)
 	cr_assert(desk_is(desk_hear(d, "\"id\":2,"), "error.code", "-32800"));
 	desk_free(d);
 }
+
+static void say_load(struct desk *d, int id, const char *model_id)
+{
+	desk_say(d,
+		"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"load_model\",\"params\":{"
+		"\"model_id\":\"%s\",\"local_path\":\"" DESK_MODEL "\"}}",
+		id, model_id);
+}
+
+Test(load_room, loads_of_one_model_at_once_are_one_and_each_is_answered)
+{
+	struct desk *d = desk_new();
+	for (int id = 1; id <= 3; id++)
+		say_load(d, id, "a");
+	desk_say(d, "{\"jsonrpc\":\"2.0\",\"method\":\"$/cancelRequest\",\"params\":{\"id\":1}}");
+	cr_assert(desk_is(desk_hear(d, "\"id\":1,"), "error.code", "-32800"));
+	const char *second = desk_hear(d, "\"id\":2,"), *third = desk_hear(d, "\"id\":3,");
+	cr_assert(desk_is(second, "result.state", "\"ready\""), "%s", second);
+	cr_assert_str_eq(strstr(second, "\"result\""), strstr(third, "\"result\""));
+	struct model_ref *ref = catalog_get(d->w.catalog, "a", NULL);
+	cr_assert_eq(d->w.telemetry.loaded_bytes, model_info(model_ref_model(ref))->weight_bytes);
+	model_ref_release(ref);
+	desk_free(d);
+}
+
+Test(load_room, loads_of_several_models_take_turns_where_one_has_room)
+{
+	struct desk *d = desk_with_room(ONE_MODEL);
+	for (int id = 1; id <= 3; id++)
+		say_load(d, id, (const char *[]) { "a", "b", "c" }[id - 1]);
+	for (int id = 1; id <= 3; id++) {
+		char mark[16];
+		snprintf(mark, sizeof mark, "\"id\":%d,", id);
+		const char *answer = desk_hear(d, mark);
+		cr_assert(desk_is(answer, "result.state", "\"ready\""), "%s", answer);
+	}
+	cr_assert_eq(is_asleep(d, "a") + is_asleep(d, "b") + is_asleep(d, "c"), 2);
+	must_answer(d, "a");
+	must_answer(d, "b");
+	desk_free(d);
+}
+
+Test(load_room, kept_for_a_time_a_model_leaves_when_it_was_unused_for_so_long)
+{
+	struct desk *d = desk_new();
+	load(d, "a", ",\"keep_alive\":600");
+	load(d, "b", ",\"keep_alive\":-1");
+	must_answer(d, "a");
+	must_answer(d, "b");
+	models_find(d->w.models, "a")->last_used -= 300;
+	models_find(d->w.models, "b")->last_used -= 10000;
+	desk_count(d, ""); /* a turn of the loop */
+	cr_assert(!is_asleep(d, "a") && !is_asleep(d, "b"));
+	models_find(d->w.models, "a")->last_used -= 400;
+	desk_count(d, "");
+	cr_assert(is_asleep(d, "a") && !is_asleep(d, "b"));
+	must_answer(d, "a");
+	desk_free(d);
+}
