@@ -5,7 +5,7 @@
 #include "worker/generate_request.h"
 #include "worker/models.h"
 #include "worker/params.h"
-#include "worker/text/tokenizer.h"
+#include "worker/unheard.h"
 #include <stdlib.h>
 
 #define TEXT_TOKENS  48
@@ -88,13 +88,6 @@ static void conclude(const struct job_result results[ROUNDS], struct calibration
 
 /* -- rounds ---------------------------------------------------------------------------------- */
 
-static void on_tokens(void *arg, const struct job_token *t, size_t n)
-{
-	(void)arg;
-	(void)t;
-	(void)n; /* what it says does not matter */
-}
-
 static void on_done(void *arg, int choice, const struct job_result *r, const char *tail,
 	size_t n_tail, bool last)
 {
@@ -109,28 +102,19 @@ static void on_done(void *arg, int choice, const struct job_result *r, const cha
 
 static void begin_round(struct measuring *m)
 {
-	static const struct job_sink sink = { on_tokens, on_done, NULL };
-	const int32_t bos = tokenizer_bos(model_tokenizer(model_ref_model(m->primary)));
+	static const struct job_sink sink = { unheard_tokens, on_done, NULL };
 	const int64_t timeout = params_int(m->params, "timeout_ms", 0);
-	struct job *j = xcalloc(1, sizeof *j);
-	j->kind = JOB_GENERATE;
-	j->key = m->key = ++m->w->last_key;
-	j->model = model_ref_take(m->primary);
+	struct job *j = unheard_new(m->w, model_ref_take(m->primary),
+		m->round == ROUND_WARM ? FIXED_DRAFT : TEXT_TOKENS);
+	m->key = j->key;
 	if (m->round != ROUND_PLAIN) {
 		j->draft_model = model_ref_take(m->draft);
 		j->draft_always = m->round != ROUND_ADAPTIVE;
 		j->max_draft = j->draft_always ? FIXED_DRAFT : USUAL_DRAFT;
 	}
-	j->prompt = xcalloc(1, sizeof *j->prompt);
-	j->prompt[0] = bos > 0 ? bos : 0;
-	j->n_prompt = 1;
 	generate_request_sampling(j, NULL, NULL, NULL);
 	j->sampling.seed = 0;
-	j->n_choices = 1;
-	j->max_tokens = m->round == ROUND_WARM ? FIXED_DRAFT : TEXT_TOKENS;
-	j->ignore_eos = true;
 	j->priority = generate_request_priority(params_str(m->params, "priority"));
-	j->arrived = clock_now();
 	j->deadline = timeout > 0 ? m->arrived + (double)timeout / 1e3 : 0;
 	j->sink = &sink;
 	j->sink_arg = m;

@@ -151,6 +151,9 @@ int confine_files_and_restart(
 #define ARCH 0
 #endif
 
+/* Newer than the headers we build with may be; every architecture has them by these numbers. */
+enum { FCHMODAT2 = 452, SETXATTRAT = 463, REMOVEXATTRAT = 466, FILE_SETATTR = 469 };
+
 static const int DENIED[] = {
 /* What landlock lets pass, or does in older kernels: files changed by their names. */
 #ifdef SYS_chmod
@@ -158,11 +161,13 @@ static const int DENIED[] = {
 #endif
 	SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_truncate, SYS_setxattr,
 	SYS_lsetxattr, SYS_fsetxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr,
+	FCHMODAT2, SETXATTRAT, REMOVEXATTRAT, FILE_SETATTR,
 	/* What no worker needs. */
 	SYS_socket, SYS_socketpair, SYS_connect, SYS_bind, SYS_listen, SYS_accept, SYS_accept4,
 	SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
 	SYS_io_uring_setup, SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_keyctl, SYS_add_key,
-	SYS_request_key, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns,
+	SYS_request_key, SYS_mount, SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_fsmount,
+	SYS_mount_setattr, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns,
 	SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_reboot,
 	SYS_swapon, SYS_swapoff, SYS_acct, SYS_personality, SYS_pidfd_getfd, SYS_open_by_handle_at
 };

@@ -1,16 +1,8 @@
 /* load_warmup.c - load_model's warmup: one token is computed before the answer. */
 #include "protocol/log.h"
-#include "protocol/mem.h"
 #include "worker/loading.h"
-#include "worker/text/tokenizer.h"
+#include "worker/unheard.h"
 #include <utlist.h>
-
-static void on_tokens(void *arg, const struct job_token *t, size_t n)
-{
-	(void)arg;
-	(void)t;
-	(void)n; /* what it says does not matter */
-}
 
 static void on_done(void *arg, int choice, const struct job_result *r, const char *tail,
 	size_t n_tail, bool last)
@@ -35,24 +27,10 @@ static void on_warm(struct letter *letter)
 
 void load_warm_up(struct load *l, struct model_ref *ref)
 {
-	static const struct job_sink sink = { on_tokens, on_done, NULL };
-	const int32_t bos = tokenizer_bos(model_tokenizer(model_ref_model(ref)));
-	struct job *j = xcalloc(1, sizeof *j);
+	static const struct job_sink sink = { unheard_tokens, on_done, NULL };
+	struct job *j = unheard_new(l->w, ref, 2); /* the second is decoded */
 	DL_PREPEND(l->w->models->loads, l);
 	l->is_warming = true;
-	j->kind = JOB_GENERATE;
-	j->key = ++l->w->last_key;
-	j->model = ref;
-	j->prompt = xcalloc(1, sizeof *j->prompt);
-	j->prompt[0] = bos > 0 ? bos : 0;
-	j->n_prompt = 1;
-	j->sampling = (struct sampling) {
-		.top_p = 1, .typical_p = 1, .repetition_penalty = 1, .repetition_window = -1
-	};
-	j->n_choices = 1;
-	j->max_tokens = 2; /* the second is decoded */
-	j->ignore_eos = true;
-	j->arrived = clock_now();
 	j->sink = &sink;
 	j->sink_arg = l;
 	l->letter.open = on_warm;

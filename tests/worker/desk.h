@@ -20,7 +20,7 @@ struct desk *desk_new_loaded(void); /* DESK_MODEL as "m" */
 void desk_free(struct desk *d);     /* cancels what runs, and waits for its end */
 
 void desk_say(struct desk *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* The first frame that contains text, waited for. Borrowed. Fails the test after 60 s. */
+/* The first frame that contains text, waited for. Borrowed. Fails the test after ten minutes. */
 const char *desk_hear(struct desk *d, const char *text);
 /* The same after line number `from`. */
 const char *desk_hear_from(struct desk *d, size_t from, const char *text);
