@@ -237,8 +237,8 @@ check-neon: ## the kernel tests for AArch64 under an emulator (installs both)
 	aarch64-linux-gnu-gcc $(NEONFLAGS) -static $(neon) $B/bin/arm_dot_neon.o -lm -o $B/bin/test_kernels_neon
 	qemu-aarch64 $B/bin/test_kernels_neon
 
-# Three at a time: nine targets have their minute each in three. A finding is printed where it was found. FUZZ_SEED=0 throws new dice at every run; CI's are fixed,
-# so that its word is about the change.
+# Three at a time: nine targets have their minute each in three. A finding is printed where it was
+# found. FUZZ_SEED=0 throws new dice at every run; CI's are fixed, so that its word is about the change.
 FUZZ_SECONDS ?= 60
 FUZZ_SEED    ?= 0
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
