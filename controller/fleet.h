@@ -104,7 +104,7 @@ bool worker_is_ready(const struct worker *w);
 struct crash_note {
 	const char *phase;
 	int64_t tokens; /* delivered; < 0: not a stream */
-	bool is_poison; /* the second worker it was lost with */
+	bool is_poison; /* lost with as many workers as retry.h bears */
 	bool is_spent;  /* it would go again if the retry budget allowed */
 };
 /* Its error object. */

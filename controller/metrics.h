@@ -53,7 +53,7 @@ enum metrics_count {
 	METRICS_RETRIES,       /* calls and streams given to a worker again */
 	METRICS_REPLAYS,       /* of those, open streams */
 	METRICS_RETRIES_SPENT, /* not, for the budget was spent */
-	METRICS_POISONED,      /* not, for two workers died with it */
+	METRICS_POISONED,      /* not, for too many workers died with it */
 	METRICS_JOINED,        /* calls answered with an equal one's answer */
 	METRICS_LOST,          /* not, for it could not be or was not wanted */
 	METRICS_TOKENS_IN,

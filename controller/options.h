@@ -15,8 +15,7 @@ struct options {
 	size_t max_message; /* bytes of one message in */
 	int n_workers;      /* 0 while none was asked for */
 	int drain_ms;
-	long threads; /* of each worker; 0 = its share of the processors, or, of a command, unknown
-		       */
+	long threads; /* of each worker; 0 = unknown, of what a command starts */
 	bool pin;     /* worker i on the i-th `threads` processors */
 	size_t queue_calls, queue_bytes;
 	unsigned heartbeat_ms; /* 0 = none */

@@ -23,7 +23,7 @@ struct retry_budget {
 enum retry_verdict {
 	RETRY_AGAIN,
 	RETRY_REFUSED, /* it asked for none, or nobody could go on with it */
-	RETRY_POISON,  /* two workers died with it */
+	RETRY_POISON,  /* as many workers died with it as RETRY_DEATHS says */
 	RETRY_SPENT,   /* the budget is */
 	RETRY_N_VERDICTS
 };

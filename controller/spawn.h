@@ -16,8 +16,8 @@ struct spawned {
 };
 
 /* argv[0] is the program's path, or its name in PATH; cpus: where it may run, NULL for where we
- * may. 0, or ERR_IO with the cause. An exec that
- * fails shows as exit code 69 and a line on its stderr. */
+ * may. 0, or ERR_IO with the cause. An exec that fails shows as exit code 69 and a line on its
+ * stderr. */
 int spawn_process(char *const *argv, const cpu_set_t *cpus, struct spawned *out, struct fault *f);
 
 /* The path of `name` beside our own binary; caller frees. */
