@@ -7,7 +7,7 @@
 #include "kernels/isa.h"
 
 #if defined(__ARM_FEATURE_DOTPROD)
-#include "kernels/packed_kinds.h"
+#include "kernels/packed_walk.h"
 #include <arm_neon.h>
 #include <float.h>
 #include <math.h>
@@ -171,17 +171,9 @@ ALWAYS void add_block(struct shape s, const uint8_t *head, const uint8_t *record
 	}
 }
 
-/* Some strips of a panel by a tile. */
-struct patch {
-	const uint8_t *panel;
-	const void *tile;
-	size_t n_blocks, o, n_outs; /* the panel's outputs from o on; how many it has */
-	float *out;
-	size_t out_stride;
-};
-
-/* acc += the group that begins with block b, times the activations' scale. */
-ALWAYS void add_group(struct shape s, const struct patch *p, size_t b, float_sums acc)
+/* acc += the group of strips from o on that begins with block b, times the activations' scale. */
+ALWAYS void add_group(
+	struct shape s, const struct packed_patch *p, size_t o, size_t b, float_sums acc)
 {
 	const size_t n = p->n_blocks - b < PACKED_GROUP ? p->n_blocks - b : PACKED_GROUP;
 	const uint8_t *record = p->panel + packed_record_at(s.kind, b);
@@ -195,7 +187,7 @@ ALWAYS void add_group(struct shape s, const struct patch *p, size_t b, float_sum
 			group[r][e] = vdupq_n_f32(0);
 	for (size_t i = 0; i < n; i++) {
 		x = packed_codes_of(p->tile, s.height, b + i);
-		add_block(s, head, record, p->o, &x, group);
+		add_block(s, head, record, o, &x, group);
 		record += packed_record_bytes_of(s.kind);
 	}
 	for (size_t r = 0; r < s.height; r++)
@@ -215,7 +207,8 @@ ALWAYS void store_strip(float *out, float32x4_t v, size_t n)
 	memcpy(out, all, n * sizeof *out);
 }
 
-ALWAYS void run_patch(struct shape s, const struct patch *p)
+/* Some strips of the panel, from output `first` on. */
+ALWAYS void run_strips(struct shape s, const struct packed_patch *p, size_t first)
 {
 	float_sums acc;
 
@@ -223,80 +216,27 @@ ALWAYS void run_patch(struct shape s, const struct patch *p)
 		for (size_t e = 0; e < s.n_strips; e++)
 			acc[r][e] = vdupq_n_f32(0);
 	for (size_t b = 0; b < p->n_blocks; b += PACKED_GROUP)
-		add_group(s, p, b, acc);
+		add_group(s, p, first, b, acc);
 	for (size_t r = 0; r < s.height; r++)
 		for (size_t e = 0; e < s.n_strips; e++) {
-			size_t o = p->o + e * STRIP;
+			size_t o = first + e * STRIP;
 			if (o < p->n_outs)
 				store_strip(
 					p->out + r * p->out_stride + o, acc[r][e], p->n_outs - o);
 		}
 }
 
-/* The whole panel, n_strips at a time. */
-ALWAYS void run_strips(enum packed_kind kind, struct patch p, size_t height, size_t n_strips)
+ALWAYS void run_tile(enum packed_kind kind, size_t height, const struct packed_patch *p)
 {
-	for (p.o = 0; p.o < p.n_outs; p.o += n_strips * STRIP)
-		run_patch((struct shape) { kind, height, n_strips }, &p);
-}
+	const size_t n_strips = height == 1 ? 8 : height == 2 ? 4 : 2;
 
-ALWAYS void run_height(enum packed_kind kind, const struct patch *p, size_t height)
-{
-	switch (height) {
-	case 1: run_strips(kind, *p, 1, 8); break;
-	case 2: run_strips(kind, *p, 2, 4); break;
-	case 3: run_strips(kind, *p, 3, 2); break;
-	case 4: run_strips(kind, *p, 4, 2); break;
-	case 5: run_strips(kind, *p, 5, 2); break;
-	case 6: run_strips(kind, *p, 6, 2); break;
-	}
-}
-
-/* Tiles [begin, end) by one panel. */
-ALWAYS void run_tiles(
-	enum packed_kind kind, const struct packed_mul *m, size_t o, const size_t tiles[2])
-{
-	struct patch p = {
-		.panel =
-			(const uint8_t *)m->w + o / PACKED_OUTS * packed_panel_bytes(kind, m->n_in),
-		.n_blocks = m->n_in / PACKED_BLOCK,
-		.n_outs = m->o_end - o < PACKED_OUTS ? m->o_end - o : PACKED_OUTS,
-		.out_stride = m->out_stride,
-	};
-
-	for (size_t i = tiles[0]; i < tiles[1]; i++) {
-		size_t r = packed_tile_row(m->n_rows, i);
-		p.tile = (const char *)m->x + packed_rows_bytes(r, m->n_in);
-		p.out = m->out + r * m->out_stride + o;
-		run_height(kind, &p, packed_tile_row(m->n_rows, i + 1) - r);
-	}
-}
-
-ALWAYS void run_kind(enum packed_kind kind, const struct packed_mul *m)
-{
-	size_t n_tiles = packed_tiles(m->n_rows);
-	size_t at_once = TILES_BYTES / (packed_rows_bytes(PACKED_ROWS, m->n_in) + 1) + 1;
-
-	for (size_t i = 0; i < n_tiles; i += at_once) {
-		size_t last = n_tiles - i < at_once ? n_tiles : i + at_once;
-		for (size_t o = m->o_begin; o < m->o_end; o += PACKED_OUTS)
-			run_tiles(kind, m, o, (const size_t[]) { i, last });
-	}
+	for (size_t o = 0; o < p->n_outs; o += n_strips * STRIP)
+		run_strips((struct shape) { kind, height, n_strips }, p, o);
 }
 
 static void packed_mul(const struct packed_mul *m)
 {
-	switch (m->kind) {
-	case PACKED_Q4_0: run_kind(PACKED_Q4_0, m); break;
-	case PACKED_Q8_0: run_kind(PACKED_Q8_0, m); break;
-	case PACKED_Q4_K: run_kind(PACKED_Q4_K, m); break;
-	case PACKED_Q5_K: run_kind(PACKED_Q5_K, m); break;
-	case PACKED_Q6_K: run_kind(PACKED_Q6_K, m); break;
-	case PACKED_AFFINE_4: run_kind(PACKED_AFFINE_4, m); break;
-	case PACKED_AFFINE_8: run_kind(PACKED_AFFINE_8, m); break;
-	case PACKED_NONE:
-	case PACKED_KINDS: break;
-	}
+	packed_mul_with(m, TILES_BYTES, run_tile);
 }
 
 ALWAYS float largest(const float *x, size_t n_blocks)

@@ -7,16 +7,13 @@
 #include "kernels/isa.h"
 
 #if defined(__AVX512VNNI__)
-#include "kernels/packed_kinds.h"
+#include "kernels/packed_walk.h"
 #include <float.h>
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
 #define ALWAYS static inline __attribute__((always_inline))
-/* How far ahead of its use a line of weights is asked for. Where several tiles meet a panel each
- * asks for its share of the next one, so that memory works while all of them do. */
-#define AHEAD 4096
 /* Tiles of rows that pass over a panel while both stay in the second-level cache. */
 #define TILES_BYTES ((size_t)384 << 10)
 
@@ -86,18 +83,7 @@ ALWAYS struct worth load_worth(
 	return w;
 }
 
-/* A tile by a panel: whatever decides the code is known where this is inlined. */
-struct patch {
-	const uint8_t *panel;
-	const void *tile;
-	size_t n_blocks;
-	size_t ahead, turn, turns; /* every turns-th block asks for weights this far ahead */
-	float *out;
-	size_t out_stride;
-	__mmask32 mask; /* of the panel's outputs */
-};
-
-/* Constants of what is inlined there. */
+/* Constants of what is inlined. */
 struct shape {
 	enum packed_kind kind;
 	size_t height;
@@ -178,14 +164,9 @@ ALWAYS void add_block(struct shape s, const uint8_t *head, const uint8_t *record
 		add_minima(s, group, x->all, low.m, high.m);
 }
 
-ALWAYS void ask_for(const uint8_t *p, size_t n_bytes)
-{
-	for (size_t i = 0; i < n_bytes; i += 64)
-		_mm_prefetch((const char *)p + i, _MM_HINT_T0);
-}
-
 /* acc += the group that begins with block b, times the activations' scale. */
-ALWAYS void add_group(struct shape s, const struct patch *p, size_t b, __m512 acc[PACKED_ROWS][2])
+ALWAYS void add_group(
+	struct shape s, const struct packed_patch *p, size_t b, __m512 acc[PACKED_ROWS][2])
 {
 	const size_t n = p->n_blocks - b < PACKED_GROUP ? p->n_blocks - b : PACKED_GROUP;
 	const uint8_t *record = p->panel + packed_record_at(s.kind, b);
@@ -198,8 +179,7 @@ ALWAYS void add_group(struct shape s, const struct patch *p, size_t b, __m512 ac
 		group[r][0] = group[r][1] = _mm512_setzero_ps();
 	for (size_t i = 0; i < n; i++) {
 		x = packed_codes_of(p->tile, s.height, b + i);
-		if (p->turns == 1 || (b + i) % p->turns == p->turn)
-			ask_for(record + p->ahead, packed_record_bytes_of(s.kind));
+		packed_ask(s.kind, p, b + i, record);
 		add_block(s, head, record, &x, group);
 		record += packed_record_bytes_of(s.kind);
 	}
@@ -209,9 +189,10 @@ ALWAYS void add_group(struct shape s, const struct patch *p, size_t b, __m512 ac
 	}
 }
 
-ALWAYS void run_patch(enum packed_kind kind, const struct patch *p, size_t height)
+ALWAYS void run_tile(enum packed_kind kind, size_t height, const struct packed_patch *p)
 {
 	const struct shape s = { kind, height };
+	const __mmask32 mask = p->n_outs == 32 ? UINT32_MAX : (1u << p->n_outs) - 1;
 	__m512 acc[PACKED_ROWS][2];
 
 	for (size_t r = 0; r < height; r++)
@@ -220,73 +201,14 @@ ALWAYS void run_patch(enum packed_kind kind, const struct patch *p, size_t heigh
 		add_group(s, p, b, acc);
 	for (size_t r = 0; r < height; r++) {
 		float *out = p->out + r * p->out_stride;
-		_mm512_mask_storeu_ps(out, (__mmask16)p->mask, acc[r][0]);
-		_mm512_mask_storeu_ps(out + 16, (__mmask16)(p->mask >> 16), acc[r][1]);
-	}
-}
-
-ALWAYS void run_height(enum packed_kind kind, const struct patch *p, size_t height)
-{
-	switch (height) {
-	case 1: run_patch(kind, p, 1); break;
-	case 2: run_patch(kind, p, 2); break;
-	case 3: run_patch(kind, p, 3); break;
-	case 4: run_patch(kind, p, 4); break;
-	case 5: run_patch(kind, p, 5); break;
-	case 6: run_patch(kind, p, 6); break;
-	}
-}
-
-/* Tiles [begin, end) by one panel. */
-ALWAYS void run_tiles(
-	enum packed_kind kind, const struct packed_mul *m, size_t o, const size_t tiles[2])
-{
-	size_t n_outs = m->o_end - o < PACKED_OUTS ? m->o_end - o : PACKED_OUTS;
-	size_t n = tiles[1] - tiles[0];
-	struct patch p = {
-		.panel =
-			(const uint8_t *)m->w + o / PACKED_OUTS * packed_panel_bytes(kind, m->n_in),
-		.n_blocks = m->n_in / PACKED_BLOCK,
-		.ahead = n == 1 ? AHEAD : packed_panel_bytes(kind, m->n_in),
-		.turns = n,
-		.out_stride = m->out_stride,
-		.mask = n_outs == 32 ? UINT32_MAX : (1u << n_outs) - 1,
-	};
-
-	for (size_t i = tiles[0]; i < tiles[1]; i++) {
-		size_t r = packed_tile_row(m->n_rows, i);
-		p.turn = i - tiles[0];
-		p.tile = (const char *)m->x + packed_rows_bytes(r, m->n_in);
-		p.out = m->out + r * m->out_stride + o;
-		run_height(kind, &p, packed_tile_row(m->n_rows, i + 1) - r);
-	}
-}
-
-ALWAYS void run_kind(enum packed_kind kind, const struct packed_mul *m)
-{
-	size_t n_tiles = packed_tiles(m->n_rows);
-	size_t at_once = TILES_BYTES / (packed_rows_bytes(PACKED_ROWS, m->n_in) + 1) + 1;
-
-	for (size_t i = 0; i < n_tiles; i += at_once) {
-		size_t last = n_tiles - i < at_once ? n_tiles : i + at_once;
-		for (size_t o = m->o_begin; o < m->o_end; o += PACKED_OUTS)
-			run_tiles(kind, m, o, (const size_t[]) { i, last });
+		_mm512_mask_storeu_ps(out, (__mmask16)mask, acc[r][0]);
+		_mm512_mask_storeu_ps(out + 16, (__mmask16)(mask >> 16), acc[r][1]);
 	}
 }
 
 static void packed_mul(const struct packed_mul *m)
 {
-	switch (m->kind) {
-	case PACKED_Q4_0: run_kind(PACKED_Q4_0, m); break;
-	case PACKED_Q8_0: run_kind(PACKED_Q8_0, m); break;
-	case PACKED_Q4_K: run_kind(PACKED_Q4_K, m); break;
-	case PACKED_Q5_K: run_kind(PACKED_Q5_K, m); break;
-	case PACKED_Q6_K: run_kind(PACKED_Q6_K, m); break;
-	case PACKED_AFFINE_4: run_kind(PACKED_AFFINE_4, m); break;
-	case PACKED_AFFINE_8: run_kind(PACKED_AFFINE_8, m); break;
-	case PACKED_NONE:
-	case PACKED_KINDS: break;
-	}
+	packed_mul_with(m, TILES_BYTES, run_tile);
 }
 
 ALWAYS float largest(const float *x, size_t n_blocks)
