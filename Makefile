@@ -205,12 +205,13 @@ e2e: $B/bin/tandem $B/bin/tandem-worker ## only the tests that drive the binarie
 		said=$$($(FIXED) python3 -m unittest discover -s tests/e2e -p {} 2>&1); rc=$$?; \
 		printf "== %s\n%s\n" {} "$$said"; exit $$rc'
 
-PROMPTS ?= 200
-DRAFTS := $(addprefix --draft-model=,$(wildcard $(SHARED)/models/novel-1m))
-determinism: $B/bin/test_worker $B/bin/tandem $B/bin/tandem-worker ## the whole matrix: 200 prompts, each in every circumstance
-	DETERMINISM_PROMPTS=$(PROMPTS) $< --filter 'determinism/*'
-	for m in models/novel-7m $(wildcard $(SHARED)/models/gguf/*.gguf); do echo "== $$m"; \
-		$B/bin/tandem run --worker $B/bin/tandem-worker -m $$m $(DRAFTS) --selftest-determinism=$(PROMPTS) || exit 1; done
+# The matrix itself is in `check`: tests/worker/test_determinism.c and tests/e2e/test_workers.py.
+PROMPTS ?= 20
+MODELS  := models/novel-7m $(filter-out %/novel-7m,$(wildcard $(addprefix $(SHARED)/models/,novel-* gguf/*.gguf)))
+DRAFTS  := $(addprefix --draft-model=,$(wildcard $(SHARED)/models/novel-1m))
+determinism: all ## every model here answers PROMPTS (20) prompts alike in every circumstance
+	@for m in $(MODELS); do echo "== $$m"; \
+		build/tandem run -m $$m $(DRAFTS) --selftest-determinism=$(PROMPTS) || exit 1; done
 
 coverage: ## lines and branches of controller/ and protocol/ that tests reach; fails below 95 % of lines
 	$(call install,,gcovr:gcovr)
