@@ -59,16 +59,10 @@ static void write_limits(const struct controller *c, struct buf *out)
 static void answer_initialize(struct controller *c, struct call *call)
 {
 	struct buf out = BUF_INIT;
-	struct json_span version = json_find(call->params, "protocolVersion");
-	const char *mcp = mcp_negotiate(version);
+	const char *mcp = mcp_negotiate(call->params);
 	c->speaks_mcp = mcp != NULL;
 	buf_addc(&out, '{');
-	if (mcp)
-		jout_key_cstr(&out, "protocolVersion", mcp);
-	else if (json_kind(version) == '"')
-		jout_key_raw(&out, "protocolVersion", version.at, version.n);
-	else
-		jout_key_cstr(&out, "protocolVersion", "1");
+	jout_key_cstr(&out, "protocolVersion", mcp ? mcp : "1");
 	jout_key(&out, "capabilities");
 	buf_adds(&out, "{\"tools\":{\"listChanged\":false},\"methods\":");
 	write_method_names(&out);

@@ -29,11 +29,23 @@ static bool is_date(struct json_span version)
 	return true;
 }
 
-const char *mcp_negotiate(struct json_span version)
+/* MCP demands three members, and has clients try versions that are no dates ("1.0.0"). */
+static bool is_mcp(struct json_span params, struct json_span version)
+{
+	if (is_date(version))
+		return true;
+	return json_kind(version) == '"' && !json_str_is(version, "1") &&
+	       !json_str_is(version, "1.0") &&
+	       json_kind(json_find(params, "capabilities")) == '{' &&
+	       json_kind(json_find(params, "clientInfo")) == '{';
+}
+
+const char *mcp_negotiate(struct json_span params)
 {
 	static const char *const known[] = { "2025-11-25", "2025-06-18", "2025-03-26",
 		"2024-11-05" };
-	if (!is_date(version))
+	struct json_span version = json_find(params, "protocolVersion");
+	if (!is_mcp(params, version))
 		return NULL;
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 		if (json_str_is(version, known[i]))

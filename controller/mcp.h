@@ -1,6 +1,6 @@
 /* mcp.h - the Model Context Protocol, as a dialect of what is here anyway.
  *
- * An MCP host calls `initialize` with a dated protocolVersion, lists the tools and calls
+ * An MCP host calls `initialize` with a protocolVersion of MCP's, lists the tools and calls
  * them: a tool is a method of ours (method_is_tool), its arguments are that method's params,
  * and the call goes the way every call goes, in a group of one whose whole is MCP's result.
  * Progress (_meta.progressToken) and notifications/cancelled are the method's own. */
@@ -8,9 +8,10 @@
 #define CONTROLLER_MCP_H
 #include "controller/controller.h"
 
-/* The MCP version to answer the host's with: its own if we know it, else our latest. NULL
- * when what it gave is not one of MCP's (they are dates). */
-const char *mcp_negotiate(struct json_span version);
+/* The MCP version to answer an initialize with: the host's own if we know it, else our latest.
+ * NULL when no MCP host speaks: no protocolVersion, one of ours ("1"), or one that is not a
+ * date beside less than MCP demands (capabilities, clientInfo). */
+const char *mcp_negotiate(struct json_span params);
 
 extern const char mcp_instructions[]; /* how a host may begin */
 

@@ -87,7 +87,8 @@ int method_unknown(const char *name, struct fault *f);
  * Aliases are renamed in place to the canonical name; explicit nulls of nullable params
  * are removed, integers written as 1e2 or 1.0 become integers. The items
  * of a METHOD_BATCH are each checked by themselves, against m->item_name, so that a bad
- * one fails alone. Reserved members (_meta, workDoneToken, partialResultToken) always pass.
+ * one fails alone. Every method takes the reserved members `_meta`, an object, and
+ * `workDoneToken`, `partialResultToken` and `_meta.progressToken`, strings or integers.
  * `params` may be NULL (= {}) when nothing is required. */
 int method_check(const struct method *m, struct json_object *params, struct fault *f);
 

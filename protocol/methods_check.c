@@ -302,9 +302,27 @@ struct given {
 	struct json_object *value;
 };
 
+/* Members every method takes: MCP's object and LSP's tokens. */
 static bool is_reserved(const char *key)
 {
 	return has_word("_meta workDoneToken partialResultToken", key);
+}
+
+static int check_token(struct json_object *v, const char *path, struct fault *f)
+{
+	json_type type = json_object_get_type(v);
+	if (type == json_type_null || type == json_type_string || type == json_type_int)
+		return 0;
+	return wrong_type(path, "a string or an integer", v, f);
+}
+
+static int check_reserved(const char *key, struct json_object *v, struct fault *f)
+{
+	if (strcmp(key, "_meta") != 0)
+		return check_token(v, key, f);
+	if (v && !json_object_is_type(v, json_type_object))
+		return wrong_type(key, "an object", v, f);
+	return check_token(json_object_object_get(v, "progressToken"), "_meta.progressToken", f);
 }
 
 static const struct param *find_row(const struct param *rows, size_t n, const char *key)
@@ -350,8 +368,12 @@ static int collect(const struct param *rows, size_t n, struct json_object *objec
 	json_object_object_foreach(object, key, value)
 	{
 		const struct param *row = find_row(rows, n, key);
-		if (!row && is_reserved(key))
+		if (!row && is_reserved(key)) {
+			int rc = check_reserved(key, value, f);
+			if (rc < 0)
+				return rc;
 			continue;
+		}
 		struct given *g = row ? &given[row - rows] : NULL;
 		if (!g || g->key)
 			write_path(path, prefix, key);

@@ -65,7 +65,7 @@ void handle_initialize(struct request *rq)
 	if (name)
 		log_info("client: %.100s", name);
 	buf_addc(&out, '{');
-	jout_key_cstr(&out, "protocolVersion", "json-rpc-2.0");
+	jout_key_cstr(&out, "protocolVersion", "1");
 	jout_key(&out, "capabilities");
 	buf_addc(&out, '{');
 	write_methods(&out, "methods");

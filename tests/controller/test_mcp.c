@@ -28,31 +28,41 @@ static struct json_span quoted(const char *text)
 	return (struct json_span) { text, strlen(text) };
 }
 
+static void negotiates(const char *params, const char *answer)
+{
+	const char *got = mcp_negotiate(quoted(params));
+	cr_assert_eq(!got, !answer, "%s", params);
+	if (got)
+		cr_assert_str_eq(got, answer);
+}
+
 Test(mcp, dates_are_versions_and_an_unknown_one_is_answered_with_our_latest)
 {
-	static const struct {
-		const char *given, *answer;
-	} cases[] = {
-		{ "\"2024-11-05\"", "2024-11-05" },
-		{ "\"2025-03-26\"", "2025-03-26" },
-		{ "\"2025-06-18\"", "2025-06-18" },
-		{ "\"2025-11-25\"", "2025-11-25" },
-		{ "\"2099-01-01\"", "2025-11-25" },
-		{ "\"1.0\"", NULL },
-		{ "\"2025-6-18\"", NULL },
-		{ "\"2025-06-1x\"", NULL },
-		{ "\"2025_06_18\"", NULL },
-		{ "\"2025-06-188\"", NULL },
-		{ "20250618", NULL },
-		{ "null", NULL },
-	};
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		const char *got = mcp_negotiate(quoted(cases[i].given));
-		cr_assert_eq(!got, !cases[i].answer, "%s", cases[i].given);
-		if (got)
-			cr_assert_str_eq(got, cases[i].answer);
-	}
+	negotiates("{\"protocolVersion\":\"2024-11-05\"}", "2024-11-05");
+	negotiates("{\"protocolVersion\":\"2025-03-26\"}", "2025-03-26");
+	negotiates("{\"protocolVersion\":\"2025-06-18\"}", "2025-06-18");
+	negotiates("{\"protocolVersion\":\"2025-11-25\"}", "2025-11-25");
+	negotiates("{\"protocolVersion\":\"2099-01-01\"}", "2025-11-25");
+	negotiates("{\"protocolVersion\":\"1.0\"}", NULL);
+	negotiates("{\"protocolVersion\":\"2025-6-18\"}", NULL);
+	negotiates("{\"protocolVersion\":\"2025-06-1x\"}", NULL);
+	negotiates("{\"protocolVersion\":\"2025_06_18\"}", NULL);
+	negotiates("{\"protocolVersion\":\"2025-06-188\"}", NULL);
+	negotiates("{\"protocolVersion\":20250618}", NULL);
+	negotiates("{\"protocolVersion\":null}", NULL);
+	negotiates("{}", NULL);
 	cr_assert_null(mcp_negotiate((struct json_span) { NULL, 0 }));
+}
+
+Test(mcp, who_gives_all_that_mcp_demands_is_its_host_whatever_version_it_tries)
+{
+#define ALL(version) "{\"protocolVersion\":" version ",\"capabilities\":{},\"clientInfo\":{}}"
+	negotiates(ALL("\"1.0.0\""), "2025-11-25");
+	negotiates(ALL("\"DRAFT-2026-v1\""), "2025-11-25");
+	negotiates(ALL("\"1\""), NULL);
+	negotiates(ALL("\"1.0\""), NULL);
+	negotiates(ALL("null"), NULL);
+	negotiates("{\"protocolVersion\":\"1.0.0\",\"capabilities\":{}}", NULL);
 }
 
 Test(mcp, initialize_with_a_date_tells_tools_and_makes_ping_empty)
@@ -76,7 +86,7 @@ Test(mcp, initialize_of_other_hosts_stays_what_it_was)
 	rig_open(&r, ARGS("--workers=1"));
 	rig_send(&r, CALL("1", "initialize", "{\"protocolVersion\":\"1.0\"}"));
 	const char *hello = rig_await(&r, "\"id\":1,");
-	rig_assert_has(hello, "\"protocolVersion\":\"1.0\"");
+	rig_assert_has(hello, "\"protocolVersion\":\"1\"");
 	cr_assert_null(strstr(hello, "instructions"));
 	rig_send(&r, CALL("2", "ping", "{}"));
 	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"uptime\"");

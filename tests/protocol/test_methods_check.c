@@ -177,12 +177,27 @@ Test(methods_check, members_of_objects_are_checked_like_parameters)
 		"{\"model_id\":\"m\",\"stream_options\":{\"max_delay_ms\":5}}");
 }
 
-Test(methods_check, reserved_members_always_pass)
+Test(methods_check, every_method_takes_the_reserved_members)
 {
 	passes("ping",
 		"{\"_meta\":{\"progressToken\":1},\"workDoneToken\":\"a\",\"partialResultToken\":"
 		"3}",
 		NULL);
+	passes("ping", "{\"_meta\":{\"other\":[1]},\"workDoneToken\":null}", NULL);
+	passes("ping", "{\"_meta\":null}", NULL);
+}
+
+Test(methods_check, a_progress_token_is_a_string_or_an_integer)
+{
+	fails("ping", "{\"workDoneToken\":{}}",
+		"workDoneToken must be a string or an integer, got dict", "workDoneToken");
+	fails("ping", "{\"partialResultToken\":true}",
+		"partialResultToken must be a string or an integer, got bool",
+		"partialResultToken");
+	fails("ping", "{\"_meta\":{\"progressToken\":1.5}}",
+		"_meta.progressToken must be a string or an integer, got float",
+		"_meta.progressToken");
+	fails("ping", "{\"_meta\":[]}", "_meta must be an object, got list", "_meta");
 }
 
 Test(methods_check, model_ids_cannot_leave_their_folder)
