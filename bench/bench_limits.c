@@ -132,19 +132,21 @@ static double arithmetic(enum limit what)
 }
 #endif
 
-/* Four neighbouring stretches at once, each well ahead of itself. */
-#define STREAMS 4
-#define AHEAD   4096
+/* Asked for this far ahead. One stretch is read, or four neighbouring ones at once, in turns:
+ * which of them memory likes better differs with what else it does. */
+#define AHEAD        4096
+#define STREAMS(run) ((run) % 2 ? 1 : 4)
 
 #ifdef __x86_64__
-__attribute__((target("avx512f"))) static void read_wide(const char *at, size_t n_bytes)
+__attribute__((target("avx512f"))) static void read_wide(
+	const char *at, size_t n_bytes, size_t n_streams)
 {
-	size_t part = n_bytes / STREAMS / 64 * 64;
+	size_t part = n_bytes / n_streams / 64 * 64;
 	__m512i sum = _mm512_setzero_si512();
 
 	for (size_t i = 0; i < part; i += 64)
-		for (int s = 0; s < STREAMS; s++) {
-			const char *line = at + (size_t)s * part + i;
+		for (size_t s = 0; s < n_streams; s++) {
+			const char *line = at + s * part + i;
 			__builtin_prefetch(line + AHEAD);
 			sum = _mm512_xor_si512(sum, _mm512_loadu_si512(line));
 		}
@@ -167,13 +169,14 @@ static void read_plain(const char *at, size_t n_bytes)
 		__asm__ volatile("" : : "r"(sum[j]));
 }
 
-static double reading(const char *at, size_t n_bytes)
+static double reading(const char *at, size_t n_bytes, size_t n_streams)
 {
 	double began = now();
 
+	(void)n_streams; /* the plain one is one stretch */
 #ifdef __x86_64__
 	if (has(LIMIT_F32))
-		read_wide(at, n_bytes);
+		read_wide(at, n_bytes, n_streams);
 	else
 #endif
 		read_plain(at, n_bytes);
@@ -183,7 +186,7 @@ static double reading(const char *at, size_t n_bytes)
 struct limit_job {
 	enum limit what;
 	const char *at;
-	size_t n_bytes;
+	size_t n_bytes, n_streams;
 	pthread_barrier_t *start;
 	double best_together; /* of this thread, while all run */
 };
@@ -193,12 +196,13 @@ static void *limit_thread(void *arg)
 	struct limit_job *j = arg;
 
 	pthread_barrier_wait(j->start);
-	j->best_together = j->what == LIMIT_READ ? reading(j->at, j->n_bytes) : arithmetic(j->what);
+	j->best_together = j->what == LIMIT_READ ? reading(j->at, j->n_bytes, j->n_streams)
+						 : arithmetic(j->what);
 	return NULL;
 }
 
-/* The sum over threads of one run; all begin at once and take about as long. */
-static double limit_once(enum limit what, size_t n_threads, const char *buffer)
+/* The sum over threads of run number `run`; all begin at once and take about as long. */
+static double limit_once(enum limit what, size_t n_threads, const char *buffer, int run)
 {
 	pthread_t threads[MOST];
 	struct limit_job jobs[MOST];
@@ -208,7 +212,8 @@ static double limit_once(enum limit what, size_t n_threads, const char *buffer)
 
 	pthread_barrier_init(&start, NULL, (unsigned)n_threads);
 	for (size_t i = 0; i < n_threads; i++) {
-		jobs[i] = (struct limit_job) { what, buffer + i * part, part, &start, 0 };
+		jobs[i] = (struct limit_job) { what, buffer + i * part, part, STREAMS(run), &start,
+			0 };
 		if (pthread_create(&threads[i], NULL, limit_thread, &jobs[i]) != 0) {
 			fputs("cannot start a thread\n", stderr);
 			exit(71);
@@ -229,7 +234,7 @@ static void print_limits(size_t n_threads, const char *buffer, double limits[N_L
 		if (!has(what))
 			continue;
 		for (int r = 0; r < REPEATS; r++) {
-			double one = limit_once(what, n_threads, buffer);
+			double one = limit_once(what, n_threads, buffer, r);
 			limits[what] = one > limits[what] ? one : limits[what];
 		}
 		printf("| %zu | %s | %.1f |\n", n_threads, limit_names[what], limits[what]);
@@ -377,7 +382,7 @@ static void print_task(struct data *d, const struct task *t, double limits[N_LIM
 	prepare(d, t);
 	t->run(d, t);
 	for (int r = 0; r < REPEATS; r++) {
-		double peak = has(t->bound) ? limit_once(t->bound, 1, d->w) : 0, began = now();
+		double peak = has(t->bound) ? limit_once(t->bound, 1, d->w, r) : 0, began = now();
 		t->run(d, t);
 		double rate = work(t) / (now() - began);
 		best = rate > best ? rate : best;

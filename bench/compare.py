@@ -47,9 +47,10 @@ class Ours:
         self.pipe = Pipe(TANDEM, f"--threads={threads}", "--worker", WORKER)
         self.pipe.call("runtime/info")  # the worker is up: its start is no model's load
 
-    def load(self, file):
+    def load(self, file, context_length=4096, kv_cache_dtype="f16"):
         began = time.perf_counter()
-        self.pipe.call("load_model", model_id="m", local_path=file, context_length=4096, kv_cache_dtype="f16")
+        self.pipe.call("load_model", model_id="m", local_path=file, context_length=context_length,
+                       kv_cache_dtype=kv_cache_dtype)
         load = time.perf_counter() - began
         self.prefill(1)
         return {"load": load, "first_token": time.perf_counter() - began}
@@ -89,10 +90,13 @@ class Ours:
         return self.together(1, n, at)
 
     def together(self, sequences, n, at):
+        return self.decode_after([random_tokens(max(at, 1)) for _ in range(sequences)], n)
+
+    def decode_after(self, prompts, n):
         """Tokens that arrive while every stream runs: after all began, until the first ended."""
-        for _ in range(sequences):
-            self.start(random_tokens(max(at, 1)), n + 1 + (sequences > 1) * n // 2)
-        streams = self.arrivals(sequences)
+        for prompt in prompts:
+            self.start(prompt, n + 1 + (len(prompts) > 1) * n // 2)
+        streams = self.arrivals(len(prompts))
         began, ended = max(s[0][0] for s in streams), min(s[-1][0] for s in streams)
         return sum(k for s in streams for t, k in s if began < t <= ended) / (ended - began)
 
