@@ -20,6 +20,7 @@
 struct routing {
 	struct json_span model_id, primary_id, draft_id, stream_id, timeout_ms, priority, client;
 	struct json_span stream, streaming, stream_options, meta, work_done, measure, key;
+	struct json_span resume_tokens, resume_choices;
 	char model[LIMIT_MODEL_ID + 1];
 	char beside[LIMIT_MODEL_ID + 1]; /* "" = none */
 	char stream_name[CLIENT_BYTES];  /* "" = to be made up */
@@ -32,14 +33,15 @@ struct routing {
 
 static void find_members(struct json_span params, struct routing *r)
 {
-	enum { N_NAMES = 15 };
+	enum { N_NAMES = 17 };
 	static const char *const names[N_NAMES] = { "model_id", "primary_id", "draft_id",
 		"draft_model", "stream_id", "timeout_ms", "priority", "client", "stream",
 		"streaming", "stream_options", "_meta", "workDoneToken", "measure",
-		"idempotency_key" };
+		"idempotency_key", "resume_tokens", "resume_choices" };
 	struct json_span *const slots[N_NAMES] = { &r->model_id, &r->primary_id, &r->draft_id,
 		&r->draft_id, &r->stream_id, &r->timeout_ms, &r->priority, &r->client, &r->stream,
-		&r->streaming, &r->stream_options, &r->meta, &r->work_done, &r->measure, &r->key };
+		&r->streaming, &r->stream_options, &r->meta, &r->work_done, &r->measure, &r->key,
+		&r->resume_tokens, &r->resume_choices };
 	struct json_cursor c = json_iterate(params);
 	struct json_span key, value;
 	while (json_next_member(&c, &key, &value)) {
@@ -300,6 +302,7 @@ static void admit_checked(struct admission *a, struct stream *stream, const stru
 	if (stream) {
 		stream->arrived_us = call->arrived_us;
 		stream->tells_progress = a->r.wants_stream;
+		stream_resume(stream, a->r.resume_tokens, a->r.resume_choices);
 		give_window(c, stream, a->r.stream_options);
 		stream->deadline_us = call->deadline_us;
 		stream_own(&c->streams, stream, call, call->id);

@@ -17,7 +17,7 @@ static void tell(struct controller *c, struct stream *s)
 	struct buf params = BUF_INIT;
 	buf_addc(&params, '{');
 	jout_key_cstr(&params, "stream_id", s->id);
-	jout_key_int(&params, "index", (int64_t)n - 1);
+	jout_key_int(&params, "index", (int64_t)(s->n_before + n) - 1);
 	buf_addc(&params, '}');
 	peer_notify(w->peer, "stream.ack", (struct json_span) { params.data, params.n_bytes });
 	buf_release(&params);
@@ -59,6 +59,7 @@ void flow_acked(struct controller *c, struct stream *s, size_t n)
 {
 	s->is_acked = true;
 	unmark(c, s);
+	n = n > s->n_before ? n - s->n_before : 0;
 	if (n > s->n_tokens)
 		n = s->n_tokens;
 	if (n > s->n_acked)

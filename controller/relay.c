@@ -12,19 +12,11 @@
 
 static void note_token(struct stream *s, struct json_span token)
 {
-	int64_t id = -1, index = -1;
-	bool is_tail = false;
-	json_get_bool(json_find(token, "is_tail"), &is_tail);
-	/* Of parallel choices each counts for itself: their tokens make no one sequence. */
-	if (json_find(token, "cumulative_text").at || json_find(token, "choice").at)
-		s->is_unloggable = true;
-	if (is_tail) {
-		s->is_unloggable = true;
-		return;
-	}
-	json_get_int(json_find(token, "token_id"), &id);
-	json_get_int(json_find(token, "index"), &index);
-	stream_note_token(s, id, index);
+	struct stream_token t = { .id = -1, .index = -1 };
+	json_get_int(json_find(token, "token_id"), &t.id);
+	json_get_int(json_find(token, "index"), &t.index);
+	json_get_int(json_find(token, "choice"), &t.choice);
+	stream_note_token(s, &t);
 }
 
 /* Returns how many tokens the chunk holds. */
@@ -112,14 +104,25 @@ static void pass_continued_stats(struct controller *c, struct stream *s, struct 
 
 static bool kind_of(const char *method, enum stream_kind *kind)
 {
-	static const char *const names[] = { "stream.chunk", "stream.stats", "stream.event" };
-	for (int i = 0; i < 3; i++) {
-		if (strcmp(method, names[i]) != 0)
+	static const struct {
+		const char *name;
+		enum stream_kind kind;
+	} methods[] = { { "stream.chunk", STREAM_CHUNK }, { "stream.stats", STREAM_STATS },
+		{ "stream.event", STREAM_EVENT } };
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+		if (strcmp(method, methods[i].name) != 0)
 			continue;
-		*kind = (enum stream_kind)i;
+		*kind = methods[i].kind;
 		return true;
 	}
 	return false;
+}
+
+static bool is_tail(struct json_span chunk)
+{
+	bool is = false;
+	json_get_bool(json_find(chunk, "is_tail"), &is);
+	return is;
 }
 
 static void relay_stream(
@@ -136,7 +139,9 @@ static void relay_stream(
 		return;
 	}
 	log_trace("relay", "worker %d: stream %s, kind %d", w->index, id, (int)kind);
-	if (kind == STREAM_CHUNK && !s->has_stats)
+	if (kind == STREAM_CHUNK && is_tail(params))
+		kind = STREAM_TAIL;
+	if (kind == STREAM_CHUNK && !s->has_tail && !s->has_stats)
 		note_chunk(w, s, params);
 	else if (kind == STREAM_STATS && !s->has_stats)
 		note_stats(c, params);

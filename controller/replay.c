@@ -154,26 +154,56 @@ static struct json_span params_of(const struct stream *s)
 	return s->params_bytes ? s->params : s->call->params;
 }
 
+static void open_list(struct buf *out, const struct stream *s, const char *key)
+{
+	struct json_cursor c = json_iterate(json_find(params_of(s), key));
+	struct json_span one;
+	jout_key(out, key);
+	buf_addc(out, '[');
+	while (s->n_before && json_next_element(&c, &one)) {
+		jout_sep(out);
+		buf_add(out, one.at, one.n);
+	}
+}
+
+/* Behind the tokens of a run before, which the host gave, those that it got since. */
+static void write_tokens(struct buf *out, const struct stream *s)
+{
+	int64_t n = 1;
+	json_get_int(json_find(params_of(s), "n"), &n);
+	open_list(out, s, "resume_tokens");
+	for (size_t i = 0; i < s->n_tokens; i++) {
+		jout_sep(out);
+		jout_int(out, s->tokens[i]);
+	}
+	buf_addc(out, ']');
+	if (n <= 1 && !s->choices)
+		return;
+	open_list(out, s, "resume_choices");
+	for (size_t i = 0; i < s->n_tokens; i++) {
+		jout_sep(out);
+		jout_int(out, s->choices ? s->choices[i] : 0);
+	}
+	buf_addc(out, ']');
+}
+
 /* The continuation's parameters: what the host asked for, seeded as it was told, and behind
  * the prompt what it has. */
 static void write_params(struct buf *out, const struct stream *s)
 {
-	static const char *const ours[] = { "seed", "resume_tokens", "_meta", "workDoneToken",
-		"idempotency_key", NULL };
-	static const char *const but_seed[] = { "resume_tokens", "_meta", "workDoneToken",
-		"idempotency_key", NULL };
-	splice_without(out, params_of(s), s->has_seed ? ours : but_seed);
+	const char *ours[7] = { "_meta", "workDoneToken", "idempotency_key" };
+	size_t n = 3;
+	if (s->has_seed)
+		ours[n++] = "seed";
+	if (s->n_tokens) {
+		ours[n++] = "resume_tokens";
+		ours[n++] = "resume_choices";
+	}
+	splice_without(out, params_of(s), ours);
 	if (s->has_seed)
 		jout_key_int(out, "seed", s->seed);
-	if (s->n_tokens) {
-		jout_key(out, "resume_tokens");
-		buf_addc(out, '[');
-		for (size_t i = 0; i < s->n_tokens; i++) {
-			jout_sep(out);
-			jout_int(out, s->tokens[i]);
-		}
-		buf_addc(out, ']');
-	}
+	if (s->n_tokens)
+		write_tokens(out, s);
 	buf_addc(out, '}');
 }
 
@@ -202,6 +232,7 @@ static void lose(struct worker *w, struct stream *s)
 	struct buf error = BUF_INIT;
 	struct crash_note note = { .phase = s->n_tokens ? "decode" : "prefill",
 		.tokens = (int64_t)s->n_tokens };
+	stream_rewind(s);
 	if (s->n_tokens > s->n_tokens_at_death)
 		s->deaths = 0;
 	s->n_tokens_at_death = s->n_tokens;

@@ -53,8 +53,10 @@ void stream_free(struct streams *ss, struct stream *s)
 	if (ss->ended)
 		ss->ended(ss->arg, s);
 	buf_release(&s->held);
+	buf_release(&s->ending);
 	free(s->id);
 	free(s->tokens);
+	free(s->choices);
 	free(s->params_bytes);
 	free(s->call_id);
 	free(s);
@@ -79,19 +81,61 @@ static void deliver(struct streams *ss, struct stream *s, const char *text, size
 	buf_addc(&s->held, '\n');
 }
 
+/* Messages that lie in b, one after the other, and nothing of them there. */
+static void deliver_all(struct streams *ss, struct stream *s, struct buf *b)
+{
+	const char *at = b->data, *end = at + b->n_bytes;
+	while (at < end) {
+		const char *nl = memchr(at, '\n', (size_t)(end - at));
+		deliver(ss, s, at, (size_t)(nl - at));
+		at = nl + 1;
+	}
+	buf_release(b);
+}
+
+static bool is_in_order(const struct stream *s, enum stream_kind kind)
+{
+	if (s->has_ended)
+		return false;
+	switch (kind) {
+	case STREAM_CHUNK: return !s->has_tail && !s->has_stats;
+	case STREAM_TAIL:
+	case STREAM_STATS: return !s->has_stats;
+	case STREAM_EVENT: break;
+	}
+	return true;
+}
+
 bool stream_pass(
 	struct streams *ss, struct stream *s, enum stream_kind kind, const char *text, size_t n)
 {
-	if (s->has_ended || (s->has_stats && kind != STREAM_EVENT)) {
+	if (!is_in_order(s, kind)) {
 		ss->n_stray++;
 		return false;
 	}
+	switch (kind) {
+	case STREAM_CHUNK: deliver(ss, s, text, n); return true;
+	case STREAM_TAIL:
+	case STREAM_STATS:
+		buf_add(&s->ending, text, n);
+		buf_addc(&s->ending, '\n');
+		s->has_tail = s->has_tail || kind == STREAM_TAIL;
+		s->has_stats = kind == STREAM_STATS;
+		return true;
+	case STREAM_EVENT: break;
+	}
+	deliver_all(ss, s, &s->ending);
 	deliver(ss, s, text, n);
-	s->has_stats = kind == STREAM_STATS;
-	s->has_ended = kind == STREAM_EVENT;
-	if (s->has_ended && s->is_open)
+	s->has_ended = true;
+	if (s->is_open)
 		stream_free(ss, s);
 	return true;
+}
+
+void stream_rewind(struct stream *s)
+{
+	buf_release(&s->ending);
+	s->has_tail = s->has_stats = false;
 }
 
 bool stream_is_suspect(const struct stream *s)
@@ -99,16 +143,42 @@ bool stream_is_suspect(const struct stream *s)
 	return s->deaths && s->n_tokens <= s->n_tokens_at_death && s->tells_progress;
 }
 
-void stream_note_token(struct stream *s, int64_t id, int64_t index)
+void stream_resume(struct stream *s, struct json_span tokens, struct json_span choices)
 {
-	if (index < 0 || (uint64_t)index != s->n_tokens || id < 0 || id > INT32_MAX)
+	struct json_cursor c = json_iterate(tokens), d = json_iterate(choices);
+	struct json_span token, choice;
+	while (json_kind(tokens) == '[' && json_next_element(&c, &token)) {
+		int64_t i = 0;
+		if (json_kind(choices) == '[' && json_next_element(&d, &choice))
+			json_get_int(choice, &i);
+		s->n_by_choice[i > 0 && i < LIMIT_N ? i : 0]++;
+		s->n_before++;
+	}
+}
+
+static void log_token(struct stream *s, int32_t id, uint8_t choice)
+{
+	if (s->n_tokens == s->cap_tokens) {
+		s->cap_tokens = s->cap_tokens ? 2 * s->cap_tokens : 64;
+		s->tokens = xreallocarray(s->tokens, s->cap_tokens, sizeof *s->tokens);
+		if (s->choices)
+			s->choices = xreallocarray(s->choices, s->cap_tokens, 1);
+	}
+	if (choice && !s->choices)
+		s->choices = xcalloc(s->cap_tokens, 1);
+	s->tokens[s->n_tokens] = id;
+	if (s->choices)
+		s->choices[s->n_tokens] = choice;
+}
+
+void stream_note_token(struct stream *s, const struct stream_token *t)
+{
+	if (t->choice < 0 || t->choice >= LIMIT_N || t->index < 0 ||
+		(uint64_t)t->index != s->n_by_choice[t->choice] || t->id < 0 || t->id > INT32_MAX)
 		s->is_unloggable = true;
 	if (!s->is_unloggable) {
-		if (s->n_tokens == s->cap_tokens) {
-			s->cap_tokens = s->cap_tokens ? 2 * s->cap_tokens : 64;
-			s->tokens = xreallocarray(s->tokens, s->cap_tokens, sizeof *s->tokens);
-		}
-		s->tokens[s->n_tokens] = (int32_t)id;
+		s->n_by_choice[t->choice]++;
+		log_token(s, (int32_t)t->id, (uint8_t)t->choice);
 	}
 	s->n_tokens++;
 }
@@ -116,13 +186,7 @@ void stream_note_token(struct stream *s, int64_t id, int64_t index)
 void stream_open(struct streams *ss, struct stream *s)
 {
 	s->is_open = true;
-	const char *at = s->held.data, *end = at + s->held.n_bytes;
-	while (at < end) {
-		const char *nl = memchr(at, '\n', (size_t)(end - at));
-		ss->write(ss->arg, at, (size_t)(nl - at));
-		at = nl + 1;
-	}
-	buf_release(&s->held);
+	deliver_all(ss, s, &s->held);
 	if (s->has_ended)
 		stream_free(ss, s);
 }

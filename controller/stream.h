@@ -3,11 +3,14 @@
  * A stream_id is reserved when its generate is admitted, so that it is unique over all
  * workers. Nothing reaches the host before the handshake's answer (what comes early is
  * held), chunks come before the one stats, that before the one terminal event, and after
- * that the id is unknown again. */
+ * that the id is unknown again. What belongs to the end (stats, and text that no token carried)
+ * is kept back until the event is there, so that a worker that dies between them leaves nothing
+ * of an end behind. */
 #ifndef CONTROLLER_STREAM_H
 #define CONTROLLER_STREAM_H
 #include "protocol/buf.h"
 #include "protocol/json_scan.h"
+#include "protocol/limits.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +19,12 @@
 
 struct call;
 
-enum stream_kind { STREAM_CHUNK, STREAM_STATS, STREAM_EVENT };
+enum stream_kind {
+	STREAM_CHUNK,
+	STREAM_TAIL, /* a chunk of what no token carried, after the last one */
+	STREAM_STATS,
+	STREAM_EVENT
+};
 
 struct stream {
 	char *id;      /* decoded; the key */
@@ -26,16 +34,19 @@ struct stream {
 	int worker;        /* index, -1 before dispatch */
 	size_t n_owed;     /* tokens of work its worker has left with it, load.h */
 	bool is_open;      /* the handshake was written */
-	bool has_stats, has_ended;
+	bool has_tail, has_stats, has_ended;
 	bool has_failed;     /* its end is not the text's: error, cancel, time */
 	bool tells_progress; /* it was asked for as a stream */
 	bool is_cancelled;   /* its end was asked for */
 
 	/* What a continuation after a crash needs, see replay.h. */
-	size_t n_tokens; /* delivered or held */
-	int32_t *tokens; /* their ids; [n_tokens] unless is_unloggable */
+	size_t n_tokens;  /* delivered or held */
+	int32_t *tokens;  /* their ids; [n_tokens] unless is_unloggable */
+	uint8_t *choices; /* and whose they are; NULL if all are the first choice's */
 	size_t cap_tokens;
-	bool is_unloggable; /* something was sent that tokens alone do not repeat */
+	size_t n_before;             /* tokens of a run before, that the host gave to resume */
+	size_t n_by_choice[LIMIT_N]; /* of both */
+	bool is_unloggable;          /* something was sent that tokens alone do not repeat */
 	bool has_seed;
 	int64_t seed;              /* of the handshake */
 	char *params_bytes;        /* owned; NULL until the answer is written */
@@ -61,6 +72,7 @@ struct stream {
 	uint64_t first_us; /* of the first chunk; 0 before */
 	uint64_t last_us;  /* of the latest chunk; 0 before the first */
 	struct buf held;   /* messages before the handshake, each followed by \n */
+	struct buf ending; /* the same, before the event */
 	UT_hash_handle hh, hh_call;
 };
 
@@ -97,8 +109,16 @@ bool stream_pass(
  * once as a whole shows no progress. */
 bool stream_is_suspect(const struct stream *s);
 
+/* The host resumes it itself, behind these arrays of token ids and of whose they are. */
+void stream_resume(struct stream *s, struct json_span tokens, struct json_span choices);
 /* A token was passed on: log it. */
-void stream_note_token(struct stream *s, int64_t id, int64_t index);
+struct stream_token {
+	int64_t id, index; /* of its choice; -1 = missing */
+	int64_t choice;
+};
+void stream_note_token(struct stream *s, const struct stream_token *t);
+/* Its worker is gone: what it said of an end counts no more. */
+void stream_rewind(struct stream *s);
 
 /* The handshake was written: release what was held. s is gone if it already ended. */
 void stream_open(struct streams *ss, struct stream *s);

@@ -188,10 +188,14 @@ static const struct param GENERATE[] = {
 	{ .name = "resume_tokens",
 		.type = PARAM_TOKENS,
 		.nullable = true,
-		.max = LIMIT_MAX_TOKENS,
+		.max = (double)LIMIT_MAX_TOKENS * LIMIT_N,
 		.doc = "Tokens that an earlier run of this request generated: it goes on after "
-		       "them as that run would have, with the same seed. Only with n 1 and "
-		       "without cumulative_text." },
+		       "them as that run would have, with the same seed." },
+	{ .name = "resume_choices",
+		.type = PARAM_TOKENS,
+		.nullable = true,
+		.max = (double)LIMIT_MAX_TOKENS * LIMIT_N,
+		.doc = "With n above 1: which choice each of `resume_tokens` belongs to." },
 	{ .name = "guidance",
 		.aliases = "response_format",
 		.type = PARAM_OBJECT,

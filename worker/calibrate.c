@@ -102,7 +102,7 @@ static void on_done(void *arg, int choice, const struct job_result *r, const cha
 
 static void begin_round(struct measuring *m)
 {
-	static const struct job_sink sink = { unheard_tokens, on_done, NULL };
+	static const struct job_sink sink = { .tokens = unheard_tokens, .done = on_done };
 	const int64_t timeout = params_int(m->params, "timeout_ms", 0);
 	struct job *j = unheard_new(m->w, model_ref_take(m->primary),
 		m->round == ROUND_WARM ? FIXED_DRAFT : TEXT_TOKENS);

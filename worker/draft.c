@@ -295,7 +295,7 @@ static void on_done(void *arg, int choice, const struct job_result *r, const cha
 		mailbox_send(&v->w->mail, &v->letter);
 }
 
-static const struct job_sink sink = { on_tokens, on_done, NULL };
+static const struct job_sink sink = { .tokens = on_tokens, .done = on_done };
 
 /* -- admission ------------------------------------------------------------------------------- */
 

@@ -72,6 +72,17 @@ static void submit(struct stream *s)
 	engine_submit(s->w->engine, j);
 }
 
+/* A tail may follow what an earlier run delivered. */
+static void note_resumed(struct stream_choice *c, const struct job *j, int choice)
+{
+	size_t n;
+	const int32_t *ids = job_resumed(j, choice, &n);
+	if (n == 0)
+		return;
+	c->last_id = ids[n - 1];
+	c->last_index = n - 1;
+}
+
 /* The job is built, or could not be. */
 static void admit(struct stream *s)
 {
@@ -95,6 +106,8 @@ static void admit(struct stream *s)
 	/* What an earlier run delivered its reader was not asked about here. */
 	s->credit.n_sent = s->credit.n_acked = s->job->n_resumed;
 	s->choices = xcalloc((size_t)s->n_choices, sizeof *s->choices);
+	for (int i = 0; i < s->n_choices; i++)
+		note_resumed(&s->choices[i], s->job, i);
 	s->tails = xcalloc((size_t)s->n_choices, sizeof *s->tails);
 	if (s->wire.stream && s->silent) {
 		reply_drop(s->reply);

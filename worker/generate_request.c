@@ -312,24 +312,50 @@ static int take_drafting(struct job *j, struct json_object *params, struct fault
 	return prediction && j->max_draft > 0 ? take_prediction(j, prediction, f) : 0;
 }
 
-/* What an earlier run generated stands behind the prompt. */
+/* The n tokens of an earlier run behind the prompt, those of the first choice first. of: which
+ * choice each belongs to, NULL = there is one. */
+static void append_resumed(struct job *j, const int32_t *ids, const int32_t *of, size_t n)
+{
+	j->prompt = xreallocarray(j->prompt, j->n_prompt + n, sizeof *j->prompt);
+	for (int choice = 0; choice < j->n_choices; choice++)
+		for (size_t i = 0; i < n; i++) {
+			if (of && of[i] != choice)
+				continue;
+			j->prompt[j->n_prompt++] = ids[i];
+			j->resumed[choice]++;
+		}
+	j->n_resumed = n;
+}
+
+static int check_choices(
+	const struct job *j, size_t n, const int32_t *of, size_t n_of, struct fault *f)
+{
+	if (n_of != n && (n_of > 0 || j->n_choices > 1))
+		return refuse(f, "resume_choices",
+			"must say of each of resume_tokens which choice's it is");
+	for (size_t i = 0; i < n_of; i++)
+		if (of[i] >= j->n_choices)
+			return refuse(f, "resume_choices", "name a choice that n does not have");
+	return 0;
+}
+
 static int take_resumed(struct job *j, struct json_object *params, struct fault *f)
 {
 	const size_t vocab_size = model_info(model_ref_model(j->model))->vocab_size;
-	int32_t *ids = NULL;
-	size_t n = 0;
-	const int err = params_token_ids(params, "resume_tokens", vocab_size, &ids, &n, f);
-	if (err == 0 && n > 0) {
-		j->prompt = xreallocarray(j->prompt, j->n_prompt + n, sizeof *j->prompt);
-		memcpy(j->prompt + j->n_prompt, ids, n * sizeof *ids);
-		j->n_prompt += n;
-		j->n_resumed = n;
-	}
+	int32_t *ids = NULL, *of = NULL;
+	size_t n = 0, n_of = 0;
+	int err = params_token_ids(params, "resume_tokens", vocab_size, &ids, &n, f);
+	if (err == 0)
+		err = params_token_ids(params, "resume_choices", SIZE_MAX, &of, &n_of, f);
+	if (err == 0)
+		err = check_choices(j, n, of, n_of, f);
+	if (err == 0 && n > 0)
+		append_resumed(j, ids, of, n);
+	for (int i = 0; err == 0 && i < j->n_choices; i++)
+		if (j->resumed[i] > j->max_tokens)
+			err = refuse(f, "resume_tokens", "are more than max_tokens");
 	free(ids);
-	if (err == 0 && n > j->max_tokens)
-		return refuse(f, "resume_tokens", "are more than max_tokens");
-	if (err == 0 && n > 0 && j->n_choices > 1)
-		return refuse(f, "resume_tokens", "cannot go with n above 1");
+	free(of);
 	return err;
 }
 
@@ -381,7 +407,5 @@ int generate_request_wire(struct json_object *params, struct wire_options *out, 
 	out->ack_window = (size_t)params_int(o, "ack_window", 0);
 	out->include_usage = params_bool(o, "include_usage", true);
 	out->cumulative_text = params_bool(o, "cumulative_text", false);
-	if (out->cumulative_text && params_has(params, "resume_tokens"))
-		return refuse(f, "resume_tokens", "cannot go with cumulative_text");
 	return 0;
 }

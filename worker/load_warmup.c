@@ -27,7 +27,7 @@ static void on_warm(struct letter *letter)
 
 void load_warm_up(struct load *l, struct model_ref *ref)
 {
-	static const struct job_sink sink = { unheard_tokens, on_done, NULL };
+	static const struct job_sink sink = { .tokens = unheard_tokens, .done = on_done };
 	struct job *j = unheard_new(l->w, ref, 2); /* the second is decoded */
 	DL_PREPEND(l->w->models->loads, l);
 	l->is_warming = true;

@@ -93,7 +93,16 @@ static void on_progress(void *arg, size_t processed, size_t total)
 	pthread_mutex_unlock(&s->lock);
 }
 
-const struct job_sink stream_sink = { on_tokens, on_done, on_progress };
+static void on_resumed(void *arg, int choice, const char *text, size_t n)
+{
+	struct stream *s = arg;
+	pthread_mutex_lock(&s->lock);
+	if (s->wire.cumulative_text)
+		buf_add(&s->choices[choice].text, text, n);
+	pthread_mutex_unlock(&s->lock);
+}
+
+const struct job_sink stream_sink = { on_tokens, on_done, on_progress, on_resumed };
 
 /* -- on the I/O thread: write ---------------------------------------------------------------- */
 

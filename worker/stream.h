@@ -27,7 +27,7 @@ struct stream_token {
 
 struct stream_choice {
 	struct job_result result;
-	struct buf text;  /* what was written so far: cumulative_text, or stream:false's text */
+	struct buf text;  /* written so far, by an earlier run too: cumulative_text, or the whole */
 	size_t n_written; /* tokens */
 	int32_t last_id;
 	size_t last_index;
@@ -70,8 +70,9 @@ struct stream {
 	size_t n_tops, cap_tops, n_bytes;
 	double first_at; /* when the oldest waiting token came */
 	size_t prompt_done, prompt_total;
-	struct stream_choice *choices; /* [n_choices]; result by the sink, the rest by I/O */
-	struct buf *tails;             /* [n_choices] text that no token carried */
+	/* [n_choices]; result and what is resumed by the sink, the rest by I/O */
+	struct stream_choice *choices;
+	struct buf *tails; /* [n_choices] text that no token carried */
 };
 
 extern const struct job_sink stream_sink;  /* its arg is the stream */

@@ -79,6 +79,51 @@ Test(replay, the_only_worker_goes_on_with_its_stream_once_it_is_back)
 	cr_assert_eq(rig_count(&r, "\"id\":1,"), 1);
 }
 
+Test(replay, a_worker_that_dies_between_the_stats_and_the_event_leaves_no_end_behind)
+{
+	/* Of its frames the handshake is the fourth; the next worker is through after six. */
+	rig_open(&r, ARGS("--workers=1", "--", "--die-after=8"));
+	rig_load(&r);
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":3"));
+	rig_await(&r, "\"event\"");
+	assert_whole("s", 3);
+	cr_assert_eq(rig_count(&r, "stream.stats"), 1);
+	rig_assert_has(rig_await(&r, "stream.stats"), "\"replays\":1");
+}
+
+/* The fake's tokens from the seventh on, once each. */
+static void assert_resumed(int end)
+{
+	cr_assert_eq(rig_count(&r, "stream.chunk"), (size_t)end - 7);
+	for (int i = 7; i < end; i++) {
+		char part[32];
+		snprintf(part, sizeof part, "\"token\": \"w%d \"", i);
+		cr_assert_eq(rig_count(&r, part), 1);
+	}
+}
+
+Test(replay, what_the_host_resumes_itself_is_acknowledged_and_replayed_from_where_it_began)
+{
+	rig_open(&r, ARGS("--workers=1", "--ack-window=4", "--", "--token-ms=5", "--ack-window=4"));
+	rig_load(&r);
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":30,\"resume_tokens\":[0,1,2,3,4,5,6]"));
+	rig_await_n(&r, "stream.chunk", 9);
+	kill(r.c->fleet.workers[0].pid, SIGKILL);
+	rig_assert_has(rig_await(&r, "\"event\""), "length");
+	assert_resumed(30);
+}
+
+Test(replay, what_the_host_resumes_itself_goes_on_there_before_its_first_token_too)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=50"));
+	rig_load(&r);
+	rig_send(&r, GENERATE("1", "s", ",\"max_tokens\":9,\"resume_tokens\":[0,1,2,3,4,5,6]"));
+	rig_await(&r, "\"id\":1,");
+	kill(r.c->fleet.workers[0].pid, SIGKILL);
+	rig_assert_has(rig_await(&r, "\"event\""), "length");
+	assert_resumed(9);
+}
+
 Test(replay, where_it_is_not_wanted_a_stream_ends_with_the_signal_and_what_was_delivered)
 {
 	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=10"));

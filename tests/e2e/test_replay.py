@@ -12,16 +12,26 @@ STREAMS = 200 if LONG else 32
 PHASES = range(TOKENS + 1) if LONG else (0, 1, 2, 5, 11, 17, TOKENS - 1, TOKENS)
 
 
+# How streams are asked for differs from seed to seed; each way meets every phase.
+WAYS = ({}, {"stream_options": {"cumulative_text": True}, "echo": True}, {"n": 3, "max_tokens": TOKENS // 3},
+        {"n": 3, "max_tokens": TOKENS // 3, "stream_options": {"cumulative_text": True}})
+
+
 def params(seed):
     return {"prompt": f"On day {seed} the old house stood", "max_tokens": TOKENS, "seed": seed,
             "temperature": 0.9, "ignore_eos": True, "logprobs": True, "top_logprobs": 2,
-            **({"resume": "replay"} if seed % 2 else {})}
+            **({"resume": "replay"} if seed % 2 else {}), **WAYS[seed // 8 % 4]}
+
+
+def told(tokens):
+    """All that must not change: text, ids and log-probabilities to the last bit, of each choice in order
+    (how they come between each other is left to time)."""
+    return [(t.get("choice"), t["token"], t["token_id"], t["index"], t["logprob"], t["top_logprobs"],
+             t.get("cumulative_text")) for t in sorted(tokens, key=lambda t: t.get("choice", 0))]
 
 
 def said(stream):
-    """All that must not change: text, ids and log-probabilities to the last bit."""
-    return [(t["token"], t["token_id"], t["index"], t["logprob"], t["top_logprobs"])
-            for t in stream.tokens()], stream.finish_reason
+    return told(stream.tokens()), stream.finish_reason
 
 
 def kill(pid):
@@ -107,24 +117,33 @@ class ByHand(unittest.TestCase):
     def test_from_every_token_on_the_rest_is_the_same(self):
         with worker() as host:
             host.load()
-            whole, finish = said(host.stream(**params(1)))
-            for k in range(TOKENS + 1):
-                rest = host.stream(**params(1), resume_tokens=[t[1] for t in whole[:k]])
-                self.assertEqual([m.body for m in rest.messages if m.body["method"] == "stream.chunk"][:1] == [],
-                                 k == TOKENS)
-                got = [(t["token"], t["token_id"], t["index"], t["logprob"], t["top_logprobs"])
-                       for t in rest.tokens()]
-                self.assertEqual((got, rest.finish_reason), (whole[k:], finish))
-                rest.messages.clear()  # its indexes begin at k, which the transcript's check forbids
+            for seed in range(0, 32, 8):
+                whole = host.stream(**params(seed))
+                for k in range(0, TOKENS + 1, 1 if seed == 0 else 5):
+                    with self.subTest(seed=seed, k=k):
+                        self.resume(host, seed, whole, k)
+
+    def resume(self, host, seed, whole, k):
+        before, after = whole.tokens()[:k], whole.tokens()[k:]
+        of = {"resume_choices": [t["choice"] for t in before]} if "n" in params(seed) else {}
+        rest = host.stream(**params(seed), resume_tokens=[t["token_id"] for t in before], **of)
+        self.assertEqual(bool(rest.params("stream.chunk")), k < TOKENS)
+        self.assertEqual(said(rest), (told(after), whole.finish_reason))
+        self.assertEqual(rest.stats["tokens_generated"], TOKENS)
+        rest.messages.clear()  # its indexes begin at k, which the transcript's check forbids
 
     def test_what_cannot_be_resumed_is_refused(self):
         with worker() as host:
             host.load()
-            for more in ({"n": 2}, {"max_tokens": 1}, {"stream_options": {"cumulative_text": True}},
-                         {"resume_tokens": [1 << 19]}):
+            for path, more in (
+                    ("resume_choices", {"n": 2}), ("resume_choices", {"n": 2, "resume_choices": [0]}),
+                    ("resume_choices", {"n": 2, "resume_choices": [0, 2]}), ("resume_choices", {"resume_choices": [0]}),
+                    ("resume_tokens", {"n": 2, "resume_choices": [1, 1], "max_tokens": 1}),
+                    ("resume_tokens", {"max_tokens": 1}), ("resume_tokens[0]", {"resume_tokens": [1 << 19]})):
                 with self.subTest(more):
                     asked = {"model_id": "m", "prompt": "x", "resume_tokens": [5, 6], **more}
-                    self.assertEqual(host.error("generate", **asked).code, -32602)
+                    error = host.error("generate", **asked)
+                    self.assertEqual((error.code, error.data["path"]), (-32602, path))
 
 
 if __name__ == "__main__":

@@ -142,8 +142,7 @@ static void on_tokens(void *arg, const struct job_token *t, size_t n)
 		if (h->on_token)
 			h->on_token(h, &t[i]);
 		pthread_mutex_lock(&h->lock);
-		h->broken |=
-			c->n_done > 0 || t[i].index != c->n + h->n_resumed || c->n == HEARD_MAX;
+		h->broken |= c->n_done > 0 || t[i].index != c->n + c->n_before || c->n == HEARD_MAX;
 		if (!h->broken) {
 			c->ids[c->n] = t[i].sampled->id;
 			c->logprobs[c->n++] = t[i].sampled->logprob;
@@ -189,7 +188,17 @@ static void on_progress(void *arg, size_t processed, size_t total)
 	pthread_mutex_unlock(&h->lock);
 }
 
-static const struct job_sink SINK = { on_tokens, on_done, on_progress };
+static void on_resumed(void *arg, int choice, const char *text, size_t n)
+{
+	struct heard *h = arg;
+	struct heard_choice *c = &h->choices[choice];
+	pthread_mutex_lock(&h->lock);
+	h->broken |= c->n + c->n_done + c->before.n_bytes > 0;
+	buf_add(&c->before, text, n);
+	pthread_mutex_unlock(&h->lock);
+}
+
+static const struct job_sink SINK = { on_tokens, on_done, on_progress, on_resumed };
 
 struct heard *rig_submit_hooked(struct rig *r, struct job *j, const struct heard *hooks)
 {
@@ -201,12 +210,13 @@ struct heard *rig_submit_hooked(struct rig *r, struct job *j, const struct heard
 	}
 	h->rig = r;
 	h->key = j->key;
-	h->n_resumed = j->n_resumed;
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->moved, NULL);
 	/* test_allocations counts what the engine asks for, not what this sink does. */
-	for (int i = 0; i < j->n_choices; i++)
+	for (int i = 0; i < j->n_choices; i++) {
 		buf_reserve(&h->choices[i].text, (size_t)16 * HEARD_MAX);
+		job_resumed(j, i, &h->choices[i].n_before);
+	}
 	j->sink = &SINK;
 	j->sink_arg = h;
 	engine_submit(r->engine, j);
@@ -237,8 +247,10 @@ struct heard *rig_run(struct rig *r, struct job *j)
 void heard_free(struct heard *h)
 {
 	rig_wait(h);
-	for (int i = 0; i < LIMIT_N; i++)
+	for (int i = 0; i < LIMIT_N; i++) {
 		buf_release(&h->choices[i].text);
+		buf_release(&h->choices[i].before);
+	}
 	pthread_mutex_destroy(&h->lock);
 	pthread_cond_destroy(&h->moved);
 	free(h);

@@ -35,12 +35,13 @@ struct heard {
 		float logprobs[HEARD_MAX];
 		size_t text_at[HEARD_MAX + 1]; /* bytes of text before each token */
 		size_t n, n_done;
-		struct buf text;
+		size_t n_before;          /* tokens of the earlier run that is resumed, */
+		struct buf text, before;  /* and their text */
 		struct job_result result; /* its pointers are not kept: see below */
 	} choices[LIMIT_N];
 	struct sampled verdicts[LIMIT_DRAFT + 1];
 	float draft_logprobs[LIMIT_DRAFT + 1];
-	size_t n_progress, processed, n_tokens, n_resumed;
+	size_t n_progress, processed, n_tokens;
 	size_t order; /* of all jobs of the process: when it was over */
 	/* Called on the compute thread for each token, before it is counted; may be NULL. */
 	void (*on_token)(struct heard *h, const struct job_token *t);

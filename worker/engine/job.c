@@ -48,6 +48,15 @@ void job_free(struct job *j)
 	free(j);
 }
 
+const int32_t *job_resumed(const struct job *j, int choice, size_t *n)
+{
+	const int32_t *at = j->prompt + j->n_prompt - j->n_resumed;
+	*n = j->n_choices > 1 ? j->resumed[choice] : j->n_resumed;
+	for (int i = 0; i < choice; i++)
+		at += j->resumed[i];
+	return at;
+}
+
 static int overflow(const struct job *j, size_t n_prompt, size_t max, struct fault *f)
 {
 	const char *id = model_ref_id(j->model);

@@ -111,10 +111,10 @@ static void end_with_fault(struct task *t, const struct fault *f)
 static void end_without_tokens(struct lane *l, struct task *t)
 {
 	for (int i = 0; i < t->job->n_choices; i++) {
+		struct ending how = { 0 };
 		t->seqs[i] = sequence_new(t, i, l->kv);
-		enum stop_detail d = t->seqs[i]->resumed_stop;
-		enum finish finish = d == STOP_NONE ? FINISH_LENGTH : FINISH_STOP;
-		task_end(t, i, &(struct ending) { .finish = finish, .detail = d });
+		sequence_is_over(t->seqs[i], &how.finish, &how.detail);
+		task_end(t, i, &how);
 	}
 }
 
@@ -139,9 +139,19 @@ void lane_take(struct lane *l, struct task *t)
 
 /* -- between steps -------------------------------------------------------------------------- */
 
+struct sequence *lane_begin(struct lane *l, struct task *t, int choice)
+{
+	struct ending how = { 0 };
+	struct sequence *s = sequence_new(t, choice, l->kv);
+	t->seqs[choice] = s;
+	if (t->job->kind != JOB_GENERATE || !sequence_is_over(s, &how.finish, &how.detail))
+		return s;
+	task_end(t, choice, &how);
+	return NULL;
+}
+
 void lane_run(struct lane *l, struct sequence *s)
 {
-	s->task->seqs[s->choice] = s;
 	l->running[l->n_running++] = s;
 	drafter_begin(s);
 }

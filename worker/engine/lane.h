@@ -71,7 +71,9 @@ void lane_step(struct lane *l);
 bool lane_has_work(const struct lane *l);
 /* After endings: forget sequences that are over; tasks that are move to `dead`. */
 void lane_settle(struct lane *l);
-/* A new sequence takes part in the coming steps. */
+/* A new sequence, or NULL: all of that choice was resumed, and it has ended so. */
+struct sequence *lane_begin(struct lane *l, struct task *t, int choice);
+/* It takes part in the coming steps. */
 void lane_run(struct lane *l, struct sequence *s);
 
 /* Between steps: who is held leaves, who was let go comes back as places allow. */

@@ -20,7 +20,8 @@ static size_t blocks_needed(const struct task *t)
 {
 	const struct job *j = t->job;
 	size_t one = blocks_of(sequence_positions(j));
-	size_t shared = j->n_prompt / KV_BLOCK_TOKENS;
+	/* The last of its rows some compute anew beside others that are resumed. */
+	size_t shared = (j->n_prompt - j->n_resumed - (j->n_resumed > 0)) / KV_BLOCK_TOKENS;
 	size_t n = (size_t)task_choices(t);
 	return one + (n - 1) * (one - shared);
 }
@@ -132,15 +133,17 @@ static size_t first_promise(const struct task *t)
 	return smaller(t->full_blocks, blocks_of(t->job->n_prompt + 1));
 }
 
+/* One choice reads the prompt, the others begin with its cache (step.c). */
 static void start(struct lane *l, struct task *t)
 {
-	struct sequence *s = sequence_new(t, 0, l->kv);
+	struct sequence *s = NULL;
+	for (int i = 0; i < task_choices(t) && !s; i++)
+		s = lane_begin(l, t, i);
+	if (!s)
+		return;
 	if (!follow_share(l, s))
 		sequence_use_cache(s, l->prefixes);
 	lane_run(l, s);
-	if (s->resumed_stop != STOP_NONE)
-		task_end(t, 0,
-			&(struct ending) { .finish = FINISH_STOP, .detail = s->resumed_stop });
 }
 
 static void admit(struct lane *l, struct task *t, double now)

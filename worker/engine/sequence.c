@@ -26,16 +26,30 @@ static size_t id_limit(const struct job *j)
 	return more < max - n_prompt ? n_prompt + more : max;
 }
 
+static size_t resumed(const struct job *j, int choice)
+{
+	size_t n;
+	job_resumed(j, choice, &n);
+	return n;
+}
+
 bool sequence_is_full(const struct job *j)
 {
-	return j->n_prompt >= id_limit(j);
+	const size_t n_prompt = j->n_prompt - j->n_resumed;
+	for (int i = 0; i < j->n_choices; i++)
+		if (n_prompt + resumed(j, i) < id_limit(j))
+			return false;
+	return true;
 }
 
 size_t sequence_positions(const struct job *j)
 {
 	/* The last token is never fed back. */
 	size_t n = id_limit(j) - 1;
-	return n > j->n_prompt ? n : j->n_prompt;
+	for (int i = 0; i == 0 || i < j->n_choices; i++)
+		if (j->n_prompt - j->n_resumed + resumed(j, i) > n)
+			n = j->n_prompt - j->n_resumed + resumed(j, i);
+	return n;
 }
 
 static void fill_ends(struct sequence *s)
@@ -80,15 +94,25 @@ static bool decode(struct sequence *s, int32_t id, bool is_end)
 /* Repeat what the lost run did with its tokens; their text has been delivered. */
 static void resume_text(struct sequence *s)
 {
+	const struct job_sink *sink = s->job->sink;
 	for (size_t i = s->n_prompt; i < s->n_ids; i++) {
 		bool is_end = sequence_is_end(s, s->ids[i], &s->resumed_stop);
 		s->n_generated++;
 		if (decode(s, s->ids[i], is_end))
 			s->resumed_stop = STOP_STRING;
 	}
-	if (s->resumed_stop != STOP_NONE || sequence_is_full(s->job))
+	if (s->resumed_stop != STOP_NONE || s->n_ids >= s->n_limit)
 		flush(s);
+	if (sink && sink->resumed)
+		sink->resumed(s->job->sink_arg, s->choice, buf_cstr(&s->text), s->text.n_bytes);
 	buf_clear(&s->text);
+}
+
+bool sequence_is_over(const struct sequence *s, enum finish *finish, enum stop_detail *detail)
+{
+	*detail = s->resumed_stop;
+	*finish = s->resumed_stop == STOP_NONE ? FINISH_LENGTH : FINISH_STOP;
+	return s->resumed_stop != STOP_NONE || s->n_ids >= s->n_limit;
 }
 
 static void start_text(struct sequence *s)
@@ -101,7 +125,7 @@ static void start_text(struct sequence *s)
 		detok_push(s->detok, s->ids[i], &s->text);
 	if (!j->echo)
 		buf_clear(&s->text);
-	if (j->n_resumed > 0)
+	if (s->n_ids > s->n_prompt)
 		resume_text(s);
 }
 
@@ -116,6 +140,20 @@ static void start_draft(struct sequence *s)
 	s->verify.draft_logprobs = xcalloc(n + 1, sizeof *s->verify.draft_logprobs);
 }
 
+static void start_ids(struct sequence *s)
+{
+	const struct job *j = s->job;
+	size_t n_more;
+	const int32_t *more = job_resumed(j, s->choice, &n_more);
+	s->n_prompt = j->n_prompt - j->n_resumed;
+	s->n_ids = s->n_settled = s->n_prompt + n_more;
+	s->kv.n_prompt = s->n_prompt;
+	s->ids = xcalloc(s->n_limit > s->n_ids ? s->n_limit : s->n_ids, sizeof *s->ids);
+	memcpy(s->ids, j->prompt, s->n_prompt * sizeof *s->ids);
+	if (n_more)
+		memcpy(s->ids + s->n_prompt, more, n_more * sizeof *s->ids);
+}
+
 struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool)
 {
 	const struct job *j = t->job;
@@ -125,11 +163,7 @@ struct sequence *sequence_new(struct task *t, int choice, struct kv_pool *pool)
 	s->choice = choice;
 	kv_seq_init(&s->kv, pool);
 	s->n_limit = id_limit(j);
-	s->n_ids = s->n_settled = j->n_prompt;
-	s->n_prompt = j->n_prompt - j->n_resumed;
-	s->kv.n_prompt = s->n_prompt;
-	s->ids = xcalloc(s->n_limit > s->n_ids ? s->n_limit : s->n_ids, sizeof *s->ids);
-	memcpy(s->ids, j->prompt, j->n_prompt * sizeof *s->ids);
+	start_ids(s);
 	s->sampling = j->sampling;
 	s->sampling.seed += (uint64_t)choice;
 	fill_ends(s);

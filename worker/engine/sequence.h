@@ -73,8 +73,10 @@ void sequence_unpark(struct sequence *s, struct prefix_cache *c);
 /* KV positions a job can come to need per choice. */
 size_t sequence_positions(const struct job *j);
 
-/* Nothing may follow: max_tokens or the context is reached (after a resumption). */
+/* Nothing may follow in any choice: max_tokens or the context is reached (after a resumption). */
 bool sequence_is_full(const struct job *j);
+/* The same of one choice, or what is resumed had come to its end: how is filled. */
+bool sequence_is_over(const struct sequence *s, enum finish *finish, enum stop_detail *detail);
 
 void sequence_wants(const struct sequence *s, struct sched_seq *out); /* all but rank */
 /* Write the rows of a share, for which the cache has room; returns how many. *n_logits is

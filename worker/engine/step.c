@@ -137,18 +137,36 @@ static void emit_rows(struct lane *l, struct sequence *s, const float *logits, s
 			break;
 }
 
-/* The prompt is computed: the other choices begin with its cache and the same logits. */
+static bool is_resumed(const struct sequence *s)
+{
+	return s->n_generated > 0;
+}
+
+/* The prompt is computed: the other choices begin with its cache and the same logits. Those of
+ * one that is resumed tell what comes after its tokens: who has none needs the prompt's last row
+ * once more. */
 static void fork_choices(struct lane *l, struct sequence *s, const float *logits)
 {
-	for (int i = 1; i < s->job->n_choices; i++) {
-		struct sequence *other = sequence_new(s->task, i, l->kv);
-		kv_share(&other->kv, &s->kv, s->n_prompt);
+	const int first = s->choice + 1, n = s->job->n_choices;
+	for (int i = first; i < n; i++) {
+		struct sequence *other = lane_begin(l, s->task, i);
+		if (!other)
+			continue;
+		const bool lacks_row = is_resumed(s) && !is_resumed(other);
+		kv_share(&other->kv, &s->kv, s->n_prompt - lacks_row);
 		other->n_prefilled = s->n_prompt;
 		other->n_cached = s->n_cached;
 		lane_run(l, other);
 	}
-	for (int i = 1; i < s->job->n_choices; i++)
-		emit_rows(l, s->task->seqs[i], logits, 1);
+	for (int i = first; i < n && !is_resumed(s); i++)
+		if (!is_resumed(s->task->seqs[i]))
+			emit_rows(l, s->task->seqs[i], logits, 1);
+}
+
+/* It is the first that runs, and has not told the others yet. */
+static bool leads(const struct sequence *s)
+{
+	return s->choice + 1 < s->job->n_choices && !s->task->seqs[s->choice + 1];
 }
 
 static void judge(struct lane *l, struct sequence *s, const float *logits, size_t n)
@@ -199,7 +217,7 @@ static void hand_out(struct lane *l, size_t i, const struct batch_row *rows, con
 		return;
 	}
 	/* Before the first choice's own token: that may end it, and its cache with it. */
-	if (first && s->choice == 0)
+	if (first && leads(s))
 		fork_choices(l, s, logits);
 	emit_rows(l, s, logits, l->n_logits[i]);
 }
