@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,13 +63,25 @@ static _Noreturn void run_writer(int from, int file)
 	_exit(EXIT_SUCCESS);
 }
 
+/* A file that was there already may be one that others read. */
+static int keep_private(int file)
+{
+	struct stat st;
+	if (fstat(file, &st) < 0)
+		return -1;
+	return S_ISREG(st.st_mode) && (st.st_mode & 077) ? fchmod(file, 0600) : 0;
+}
+
 static int start_writer(struct record *r, const char *path, struct fault *f)
 {
 	/* O_NONBLOCK: a FIFO that nobody reads is an error, not a wait. */
 	const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK;
 	int ends[2], file = open(path, flags, 0600);
-	if (file < 0)
-		return fault_set(f, ERR_IO, "cannot record to %s: %s", path, strerror(errno));
+	if (file < 0 || keep_private(file) < 0) {
+		fault_set(f, ERR_IO, "cannot record to %s: %s", path, strerror(errno));
+		close(file);
+		return ERR_IO;
+	}
 	if (pipe2(ends, O_CLOEXEC) < 0) {
 		close(file);
 		return fault_set(f, ERR_IO, "no pipe to record through: %s", strerror(errno));

@@ -67,6 +67,8 @@ Test(record, every_frame_comes_back_byte_for_byte_whatever_it_was)
 	struct recording got;
 	struct stat st;
 	size_t n = sizeof frames / sizeof frames[0];
+	int there = open(path, O_WRONLY | O_CREAT, 0644);
+	cr_assert(there >= 0 && close(there) == 0);
 	struct record *r = open_record(RECORD_FILE_BYTES);
 	for (size_t i = 0; i < n; i++)
 		put(r, frames[i].dir, frames[i].text);
@@ -207,7 +209,9 @@ static void add(struct transcript *t, const char *text)
 #define STREAM(what, more) \
 	"{\"method\":\"stream." what "\",\"params\":{\"stream_id\":\"s\"," more "}}"
 #define TOKEN(id, index, text) "\"token\":\"" text "\",\"token_id\":" id ",\"index\":" index
-#define END(reason)            STREAM("event", "\"event\":\"completed\",\"finish_reason\":\"" reason "\"")
+#define WHOLE(text, tokens, why) \
+	"{\"text\":\"" text "\",\"tokens\":[" tokens "],\"finish_reason\":\"" why "\"}"
+#define END(reason) STREAM("event", "\"event\":\"completed\",\"finish_reason\":\"" reason "\"")
 
 Test(record, transcripts_differ_in_what_counts_and_not_in_what_measures)
 {
@@ -250,6 +254,16 @@ Test(record, transcripts_differ_in_what_counts_and_not_in_what_measures)
 		{ { STREAM("chunk", TOKEN("5", "0", "a")), END("cancelled") },
 			{ STREAM("chunk", TOKEN("6", "0", "b")), END("cancelled") }, 1, 0 },
 		{ { END("length") }, { ANSWER("1", "{}") }, 2, 0 },
+		{ { ANSWER("1", WHOLE("a b", "1,2", "timeout")) },
+			{ ANSWER("1", WHOLE("a b c", "1,2,3", "length")) }, 0, 0 },
+		{ { ANSWER("1", WHOLE("a b", "1,2", "cancelled")) },
+			{ ANSWER("1", WHOLE("", "", "cancelled")) }, 0, 0 },
+		{ { ANSWER("1", WHOLE("a b", "1,2", "timeout")) },
+			{ ANSWER("1", WHOLE("a c d", "1,2", "length")) }, 1, 0 },
+		{ { ANSWER("1", WHOLE("a b", "1,2", "timeout")) },
+			{ ANSWER("1", WHOLE("a b", "1,21", "length")) }, 1, 0 },
+		{ { ANSWER("1", WHOLE("a b", "1,2", "length")) },
+			{ ANSWER("1", WHOLE("a b c", "1,2,3", "length")) }, 1, 0 },
 	};
 	const struct recording recording = { .is_whole = true };
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
