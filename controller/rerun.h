@@ -30,8 +30,9 @@ void rerun_write_request(struct buf *out, struct json_span frame, const struct t
 /* rerun_compare.c: one line for each difference. Ids, results and errors, each stream's tokens,
  * order and end; not what only measures (times, memory, process ids), and only whether there was
  * a result of methods that tell about the process. A text that was cut short by a cancel or a
- * timeout, in a stream or a result, must be the beginning of the other; what was refused for lack of time or room is not
- * compared, and *n_skipped counts it. Returns the number of differences. */
+ * timeout, in a stream or a result, must be the beginning of the other; what was refused for
+ * lack of time or room is not compared, and *n_skipped counts it. Returns the number of
+ * differences. */
 size_t rerun_compare(const struct rerun_sides *s, struct buf *lines, size_t *n_skipped);
 
 /* out: a descriptor for what it has to say. 0: replayed, and the same if that was asked. */
