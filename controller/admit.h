@@ -18,6 +18,9 @@ void admit_model_call(struct controller *c, const struct method *m, struct json_
 /* Answer the calls that waited for that of an equal one. */
 void admit_joined(struct controller *c);
 
+/* Time the call out at its deadline, if it has one and no timer yet. */
+void admit_time(struct controller *c, struct call *call);
+
 /* A call that lost its worker, back into the queue, alone; the bounds do not hold for it. */
 void admit_again(struct controller *c, struct call *call);
 /* A generate of ours that continues s, queued before others. */

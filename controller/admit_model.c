@@ -133,8 +133,7 @@ static void on_overdue(evutil_socket_t fd, short what, void *arg)
 	cancel_overdue(call->controller, call);
 }
 
-/* Times the call out at call->deadline_us, unless that is 0. */
-static void arm_deadline(struct controller *c, struct call *call)
+void admit_time(struct controller *c, struct call *call)
 {
 	if (!call->deadline_us || call->timer)
 		return;
@@ -287,7 +286,7 @@ static struct call *make_call(struct admission *a)
 		&(struct call_seed) { a->method, a->id, a->params, a->seat, a->now_us });
 	call->controller = a->c;
 	call->deadline_us = a->r.timeout ? call->arrived_us + (uint64_t)a->r.timeout * 1000 : 0;
-	arm_deadline(a->c, call);
+	admit_time(a->c, call);
 	return call;
 }
 
@@ -325,7 +324,10 @@ static void answer_joined(struct controller *c, struct call *call, const struct 
 	struct buf joined = BUF_INIT, told = BUF_INIT;
 	bool is_stream = e->stream_id && e->kind == ANSWER_RESULT;
 	if (is_stream) {
-		bool is_over = !stream_find(&c->streams, e->stream_id);
+		struct stream *s = stream_find(&c->streams, e->stream_id);
+		bool is_over = !s;
+		if (s)
+			stream_join(&c->streams, s, call->id);
 		splice_set(&joined, body, "joined", (struct json_span) { "true", 4 });
 		splice_set(&told, (struct json_span) { joined.data, joined.n_bytes }, "ended",
 			is_over ? (struct json_span) { "true", 4 }
@@ -419,7 +421,7 @@ static void queue_again(struct controller *c, struct call *call)
 	read_routing(call->method, call->params, &a.r);
 	if (call->is_continuation)
 		a.r.rank = QUEUE_URGENT;
-	arm_deadline(c, call);
+	admit_time(c, call);
 	enqueue(&a, call);
 }
 

@@ -55,8 +55,7 @@ static void write_requests(const struct worker *w, struct buf *out)
 			n_left_out++;
 			continue;
 		}
-		write_request(out, "generate", (struct json_span) { s->call_id, s->n_call_id },
-			s->params);
+		write_request(out, "generate", stream_call_id(s), s->params);
 		jout_key_int(out, "tokens_delivered", (int64_t)s->n_tokens);
 		buf_addc(out, '}');
 	}

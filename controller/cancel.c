@@ -2,6 +2,7 @@
 #include "controller/cancel.h"
 #include "controller/admit.h"
 #include "controller/dispatch.h"
+#include "controller/share.h"
 #include "protocol/limits.h"
 #include "protocol/log.h"
 #include <string.h>
@@ -81,6 +82,12 @@ void cancel_at_worker(struct controller *c, struct stream *s)
 
 static bool cancel_call(struct controller *c, struct call *call, enum dialect d);
 
+/* Its caller leaves; whoever else waits for its answer stays. */
+static bool leave_call(struct controller *c, struct call *call, enum dialect d)
+{
+	return cancel_call(c, share_leave(c, call), d);
+}
+
 /* The items of a batch_* call: each fails by itself, and with the last the batch is
  * answered. */
 static bool cancel_members(struct controller *c, const struct call *parent)
@@ -90,8 +97,9 @@ static bool cancel_members(struct controller *c, const struct call *parent)
 	TAILQ_FOREACH (call, registry_live(c->registry), live)
 		if (call->seat.group == parent->leads && n < LIMIT_BATCH)
 			members[n++] = call;
-	for (size_t i = 0; i < n; i++)
-		cancel_call(c, members[i], LSP);
+	/* The latest first: who waits for another's answer is gone before that one. */
+	for (size_t i = n; i-- > 0;)
+		leave_call(c, members[i], LSP);
 	return n > 0;
 }
 
@@ -158,6 +166,15 @@ static void cancel_named(
 		answer(c, asker, false);
 }
 
+/* By its id a caller leaves what others want, too; a stream_id means the stream. */
+static bool leave_shared(struct controller *c, struct call *target, struct json_span id)
+{
+	struct stream *s = stream_find_call(&c->streams, id);
+	if (!target)
+		return s && stream_leave(&c->streams, s, id);
+	return share_is_wanted(target) && leave_call(c, target, OURS);
+}
+
 /* -- the other two, and `cancel` -------------------------------------------------------- */
 
 /* Unknown ids are ignored: the answer and the cancel may have crossed. */
@@ -168,8 +185,8 @@ static void cancel_notified(struct controller *c, struct call *call)
 	struct call *target = registry_find(c->registry, id);
 	struct stream *s = stream_find_call(&c->streams, id);
 	if (target && target != call)
-		cancel_call(c, target, d);
-	else if (s)
+		leave_call(c, target, d);
+	else if (s && !stream_leave(&c->streams, s, id))
 		cancel_at_worker(c, s);
 	registry_finish(c->registry, call, ANSWER_RESULT, (struct json_span) { "{}", 2 });
 }
@@ -194,8 +211,14 @@ void cancel_method(struct controller *c, struct call *call)
 		return;
 	}
 	struct call *target = id.at ? registry_find(c->registry, id) : NULL;
+	if (target == call)
+		target = NULL;
+	if (id.at && leave_shared(c, target, id)) {
+		answer(c, call, true);
+		return;
+	}
 	struct stream *s = id.at ? stream_find_call(&c->streams, id) : find_stream(c, stream_id);
-	cancel_named(c, call, target == call ? NULL : target, s);
+	cancel_named(c, call, target, s);
 }
 
 /* -- deadlines -------------------------------------------------------------------------- */
@@ -205,6 +228,9 @@ void cancel_overdue(struct controller *c, struct call *call)
 	struct fault f;
 	int64_t waited_ms = (int64_t)(call->deadline_us - call->arrived_us) / 1000;
 	bool was_queued = call->owner == CALL_QUEUED;
+	call = share_leave(c, call);
+	if (call->owner == CALL_IN_FLIGHT && call->stream)
+		cancel_at_worker(c, call->stream);
 	if (!cancel_withdraw(c, call))
 		return;
 	c->metrics.counts[METRICS_TIMEOUTS]++;

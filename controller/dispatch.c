@@ -7,6 +7,7 @@
 #include "controller/load.h"
 #include "controller/replay.h"
 #include "controller/roster.h"
+#include "controller/share.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include <assert.h>
@@ -45,6 +46,8 @@ static void land(struct flight *fl, size_t i, enum answer a, struct json_span bo
 		return;
 	fl->calls[i] = NULL;
 	call->flight = NULL;
+	if (share_go_on(fl->worker->c, call, a, body))
+		return;
 	if (call->stream && a == ANSWER_RESULT)
 		replay_note_handshake(call->stream, body);
 	registry_finish(fl->worker->c->registry, call, a, body);

@@ -1,8 +1,9 @@
 /* once.h - calls with an idempotency_key: what was asked twice is done once.
  *
  * A key belongs to a method and a client. While the first call with it is on its way, a repeated
- * one waits for the same answer; afterwards it gets the answer that was kept. Only results are
- * kept, and handshakes of streams that came to their end or still may, for a time and within
+ * one waits for the same answer (share.h: whoever leaves, it goes on for the rest); afterwards it
+ * gets the answer that was kept. Only results are kept,
+ * and handshakes of streams that came to their end or still may, for a time and within
  * bounds, the oldest going first: what failed may be tried again. A repeated call must ask for the
  * same; only how it is delivered may differ (timeout_ms, progress tokens). */
 #ifndef CONTROLLER_ONCE_H

@@ -5,7 +5,7 @@
 #include <string.h>
 
 struct progress {
-	bool has_begun;
+	bool has_begun, is_silent;
 	double at; /* the furthest that was told */
 	size_t n;
 	char token[]; /* its kind, since "7" is not 7; then itself, decoded if it is a string */
@@ -41,6 +41,12 @@ struct progress *progress_of(struct json_span params)
 	return p;
 }
 
+void progress_silence(struct progress *p)
+{
+	if (p)
+		p->is_silent = true;
+}
+
 static struct progress *find(struct registry *r, const char *token, size_t n)
 {
 	const struct call *call;
@@ -70,6 +76,8 @@ bool progress_is_news(struct registry *r, bool is_lsp, struct json_span params)
 	struct progress *p = n ? find(r, token, n) : NULL;
 	if (!p)
 		return true;
+	if (p->is_silent)
+		return false;
 	if (!is_lsp)
 		return rises(p, json_find(params, "progress"));
 	struct json_span value = json_find(params, "value");

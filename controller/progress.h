@@ -9,6 +9,9 @@
 /* The token a call's params name, or NULL: it asked for no progress. Freed with free(). */
 struct progress *progress_of(struct json_span params);
 
+/* Who asked for it has left: nothing of it is news any more. p may be NULL. */
+void progress_silence(struct progress *p);
+
 /* A worker's notification about one of the live calls: is it news to the host? What belongs to
  * none of them is. */
 bool progress_is_news(struct registry *r, bool is_lsp, struct json_span params);

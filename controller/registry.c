@@ -38,19 +38,28 @@ void registry_free(struct registry *r)
 	free(r);
 }
 
-struct call *registry_admit(struct registry *r, const struct call_seed *seed)
+/* Both are copied; the call is found by the id from then on. */
+static void name_call(
+	struct registry *r, struct call *c, struct json_span id, struct json_span params)
 {
-	struct call *c = xcalloc(1, sizeof *c);
-	size_t n_id = seed->id.at ? seed->id.n : 0, n_params = seed->params.n;
-	c->bytes = xmalloc(n_id + n_params + 1);
+	size_t n_id = id.at ? id.n : 0;
+	c->bytes = xmalloc(n_id + params.n + 1);
+	c->id = NOTHING;
 	if (n_id) {
-		memcpy(c->bytes, seed->id.at, n_id);
+		memcpy(c->bytes, id.at, n_id);
 		c->id = (struct json_span) { c->bytes, n_id };
 		/* Ids may repeat among live calls; each is answered all the same. */
 		HASH_ADD_KEYPTR(hh, r->by_id, c->id.at, c->id.n, c);
 	}
-	memcpy(c->bytes + n_id, seed->params.at, n_params);
-	c->params = (struct json_span) { c->bytes + n_id, n_params };
+	memcpy(c->bytes + n_id, params.at, params.n);
+	c->params = (struct json_span) { c->bytes + n_id, params.n };
+	c->timeout_at = c->n_timeout = 0;
+}
+
+struct call *registry_admit(struct registry *r, const struct call_seed *seed)
+{
+	struct call *c = xcalloc(1, sizeof *c);
+	name_call(r, c, seed->id, seed->params);
 	c->method = seed->method;
 	c->seat = seed->seat;
 	c->arrived_us = seed->now_us;
@@ -62,17 +71,42 @@ struct call *registry_admit(struct registry *r, const struct call_seed *seed)
 	return c;
 }
 
-/* From here on nobody can find it, and nothing can time it out. */
-static void consume(struct registry *r, struct call *c)
+/* Nobody can find it, and nothing can time it out. */
+static void hide(struct registry *r, struct call *c)
 {
-	assert(!c->waiting.lane && !c->flight);
 	if (c->id.at)
 		HASH_DEL(r->by_id, c);
-	TAILQ_REMOVE(&r->live, c, live);
-	r->n_live--;
 	if (c->timer)
 		event_free(c->timer);
 	c->timer = NULL;
+}
+
+void registry_trade(struct registry *r, struct call *a, struct call *b, struct json_span params)
+{
+	const struct call was = *a;
+	char *bytes_of_b = b->bytes;
+	hide(r, a);
+	name_call(r, a, b->id, params);
+	hide(r, b);
+	name_call(r, b, was.id, b->params);
+	a->seat = b->seat;
+	a->number = b->number;
+	a->arrived_us = b->arrived_us;
+	a->deadline_us = b->deadline_us;
+	b->seat = was.seat;
+	b->number = was.number;
+	b->arrived_us = was.arrived_us;
+	b->deadline_us = was.deadline_us;
+	free(was.bytes);
+	free(bytes_of_b);
+}
+
+static void consume(struct registry *r, struct call *c)
+{
+	assert(!c->waiting.lane && !c->flight);
+	hide(r, c);
+	TAILQ_REMOVE(&r->live, c, live);
+	r->n_live--;
 	c->owner = CALL_ANSWERED;
 }
 

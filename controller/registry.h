@@ -105,6 +105,10 @@ struct call *registry_admit(struct registry *r, const struct call_seed *seed);
 void registry_finish(struct registry *r, struct call *c, enum answer a, struct json_span body);
 void registry_fail(struct registry *r, struct call *c, const struct fault *f);
 
+/* a and b, both live and neither in a kept list, change callers: ids, seats, times. What a asks for
+ * from now on is `params`, an object, copied; its timer and b's are gone. */
+void registry_trade(struct registry *r, struct call *a, struct call *b, struct json_span params);
+
 /* A live call with these id bytes, or NULL. */
 struct call *registry_find(struct registry *r, struct json_span id);
 /* The live calls, oldest first. */

@@ -2,6 +2,7 @@
 #include "controller/stream.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/mem.h"
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +17,10 @@ struct stream *stream_find(struct streams *ss, const char *id)
 
 struct stream *stream_find_call(struct streams *ss, struct json_span call_id)
 {
-	struct stream *s = NULL;
+	struct stream_caller *caller = NULL;
 	if (call_id.at)
-		HASH_FIND(hh_call, ss->by_call, call_id.at, call_id.n, s);
-	return s;
+		HASH_FIND(hh, ss->by_call, call_id.at, call_id.n, caller);
+	return caller ? caller->stream : NULL;
 }
 
 struct stream *stream_reserve(struct streams *ss, const char *id)
@@ -34,21 +35,74 @@ struct stream *stream_reserve(struct streams *ss, const char *id)
 	return s;
 }
 
+/* -- callers ---------------------------------------------------------------------------- */
+
+static void forget(struct streams *ss, struct stream_caller **at)
+{
+	struct stream_caller *caller = *at;
+	assert(ss->by_call);
+	HASH_DEL(ss->by_call, caller);
+	*at = caller->next;
+	free(caller->id);
+	free(caller);
+}
+
+static void forget_all(struct streams *ss, struct stream *s)
+{
+	while (s->callers)
+		forget(ss, &s->callers);
+	s->n_callers = 0;
+}
+
+void stream_join(struct streams *ss, struct stream *s, struct json_span call_id)
+{
+	size_t n_known = 0;
+	struct stream_caller **at = &s->callers;
+	for (; *at; at = &(*at)->next)
+		n_known++;
+	s->n_callers++;
+	if (!call_id.at || n_known == STREAM_CALLERS)
+		return;
+	struct stream_caller *caller = xcalloc(1, sizeof *caller);
+	caller->id = xstrndup(call_id.at, call_id.n);
+	caller->n_id = call_id.n;
+	caller->stream = s;
+	*at = caller;
+	HASH_ADD_KEYPTR(hh, ss->by_call, caller->id, caller->n_id, caller);
+}
+
 void stream_own(struct streams *ss, struct stream *s, struct call *call, struct json_span call_id)
 {
+	forget_all(ss, s);
 	s->call = call;
-	if (!call_id.at)
-		return;
-	s->call_id = xstrndup(call_id.at, call_id.n);
-	s->n_call_id = call_id.n;
-	HASH_ADD_KEYPTR(hh_call, ss->by_call, s->call_id, s->n_call_id, s);
+	stream_join(ss, s, call_id);
 }
+
+bool stream_leave(struct streams *ss, struct stream *s, struct json_span call_id)
+{
+	struct stream_caller **at = &s->callers;
+	if (s->n_callers < 2)
+		return false;
+	while (*at && ((*at)->n_id != call_id.n || memcmp((*at)->id, call_id.at, call_id.n) != 0))
+		at = &(*at)->next;
+	if (*at)
+		forget(ss, at);
+	s->n_callers--;
+	return true;
+}
+
+struct json_span stream_call_id(const struct stream *s)
+{
+	const struct stream_caller *first = s->callers;
+	return (struct json_span) { first ? first->id : NULL, first ? first->n_id : 0 };
+}
+
+/* -- life ------------------------------------------------------------------------------- */
 
 void stream_free(struct streams *ss, struct stream *s)
 {
 	HASH_DELETE(hh, ss->by_id, s);
-	if (s->call_id)
-		HASH_DELETE(hh_call, ss->by_call, s);
+	forget_all(ss, s);
 	ss->n--;
 	if (ss->ended)
 		ss->ended(ss->arg, s);
@@ -58,7 +112,6 @@ void stream_free(struct streams *ss, struct stream *s)
 	free(s->tokens);
 	free(s->choices);
 	free(s->params_bytes);
-	free(s->call_id);
 	free(s);
 }
 

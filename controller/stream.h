@@ -27,9 +27,9 @@ enum stream_kind {
 };
 
 struct stream {
-	char *id;      /* decoded; the key */
-	char *call_id; /* bytes of the generate's id, or NULL */
-	size_t n_call_id;
+	char *id; /* decoded; the key */
+	struct stream_caller *callers;
+	size_t n_callers;  /* those without an id, or too many to be known, too */
 	struct call *call; /* the generate, until its answer is written */
 	int worker;        /* index, -1 before dispatch */
 	size_t n_owed;     /* tokens of work its worker has left with it, load.h */
@@ -73,13 +73,24 @@ struct stream {
 	uint64_t last_us;  /* of the latest chunk; 0 before the first */
 	struct buf held;   /* messages before the handshake, each followed by \n */
 	struct buf ending; /* the same, before the event */
-	UT_hash_handle hh, hh_call;
+	UT_hash_handle hh;
 };
+
+/* Who asked for it, or for the same again (once.h): it can be cancelled by their ids. */
+struct stream_caller {
+	char *id; /* its bytes */
+	size_t n_id;
+	struct stream *stream;
+	struct stream_caller *next;
+	UT_hash_handle hh;
+};
+#define STREAM_CALLERS 64 /* known of one stream */
 
 TAILQ_HEAD(stream_marks, stream);
 
 struct streams {
-	struct stream *by_id, *by_call;
+	struct stream *by_id;
+	struct stream_caller *by_call;
 	size_t n;
 	uint64_t n_made;  /* for ids of our own */
 	uint64_t n_stray; /* notifications for no stream, or out of order: dropped */
@@ -90,8 +101,14 @@ struct streams {
 
 /* NULL if the id is in use. */
 struct stream *stream_reserve(struct streams *ss, const char *id);
-/* Remember whose it is, so that it can be cancelled by the request's id. */
+/* It is this call's alone. Without an id (absent) it cannot be cancelled by that. */
 void stream_own(struct streams *ss, struct stream *s, struct call *call, struct json_span call_id);
+/* Another call wants it, too; */
+void stream_join(struct streams *ss, struct stream *s, struct json_span call_id);
+/* and does not any more. False, and nothing changed: nobody else does. */
+bool stream_leave(struct streams *ss, struct stream *s, struct json_span call_id);
+/* Of the caller that is known longest; absent if none is. */
+struct json_span stream_call_id(const struct stream *s);
 void stream_free(struct streams *ss, struct stream *s);
 
 struct stream *stream_find(struct streams *ss, const char *id);

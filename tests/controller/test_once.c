@@ -1,4 +1,5 @@
 /* test_once.c - what is asked twice with one idempotency_key is done once. */
+#include "controller/progress.h"
 #include "protocol/limits.h"
 #include "tests/controller/rig.h"
 #include <criterion/criterion.h>
@@ -215,6 +216,178 @@ Test(joined, one_that_waits_is_cancelled_or_times_out_by_itself)
 	rig_assert_has(rig_await(&r, "\"id\":3,"), "-32008");
 	kill(r.c->fleet.workers[0].pid, SIGCONT);
 	rig_assert_has(rig_await(&r, "\"id\":1,"), "[1]");
+}
+
+/* -- who leaves costs only itself ------------------------------------------------------- */
+
+static size_t n_waiting(const struct rig *rig)
+{
+	const struct call *call;
+	size_t n = 0;
+	if (rig->c->once.by_name)
+		TAILQ_FOREACH (call, &rig->c->once.by_name->waiters, joined)
+			n++;
+	return n;
+}
+
+static bool two_wait(struct rig *rig)
+{
+	return n_waiting(rig) == 2;
+}
+
+static void signal_worker(int sig)
+{
+	kill(r.c->fleet.workers[0].pid, sig);
+}
+
+Test(joined, the_first_is_cancelled_in_any_dialect_and_the_last_gets_the_answer)
+{
+	rig_open(&r, ARGS("--workers=1"));
+	rig_load(&r);
+	signal_worker(SIGSTOP);
+	rig_send(&r, KEYED("1", "a bb", ""));
+	rig_send(&r, KEYED("2", "a bb", ""));
+	rig_send(&r, KEYED("\"3\"", "a bb", ",\"timeout_ms\":600000"));
+	rig_until(&r, two_wait);
+	rig_send(&r, CALL("10", "cancel", "{\"id\":1}"));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "-32800");
+	rig_assert_has(rig_await(&r, "\"id\":10,"), "\"cancelled\":true");
+	rig_send(&r, NOTE("notifications/cancelled", "{\"requestId\":2}"));
+	rig_send(&r, CALL("11", "cancel", "{\"id\":2}"));
+	rig_assert_has(rig_await(&r, "\"id\":11,"), "\"cancelled\":false");
+	signal_worker(SIGCONT);
+	rig_assert_has(rig_await(&r, "\"id\":\"3\","), "[1, 2]");
+	cr_assert_eq(rig_count(&r, "\"id\":2,"), 0);
+	cr_assert_eq(r.c->metrics.counts[METRICS_FRAMES_OUT], 1);
+	cr_assert_eq(registry_count(r.c->registry), 0);
+}
+
+static bool is_news(const char *step)
+{
+	return progress_is_news(r.c->registry, false, (struct json_span) { step, strlen(step) });
+}
+
+Test(joined, who_left_hears_nothing_more_of_its_progress)
+{
+	rig_open(&r, ARGS("--workers=1"));
+	rig_load(&r);
+	signal_worker(SIGSTOP);
+	rig_send(&r, KEYED("1", "a", ",\"_meta\":{\"progressToken\":\"t\"}"));
+	rig_send(&r, KEYED("2", "a", ""));
+	rig_until(&r, one_waits);
+	cr_assert(is_news("{\"progressToken\":\"t\",\"progress\":0.1}"));
+	rig_send(&r, NOTE("$/cancelRequest", "{\"id\":1}"));
+	rig_await(&r, "\"id\":1,");
+	cr_assert_not(is_news("{\"progressToken\":\"t\",\"progress\":0.2}"));
+	signal_worker(SIGCONT);
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "[1]");
+}
+
+Test(joined, with_the_last_the_work_is_cancelled)
+{
+	rig_open(&r, ARGS("--workers=1"));
+	rig_load(&r);
+	signal_worker(SIGSTOP);
+	rig_send(&r, KEYED("1", "a", ""));
+	rig_send(&r, KEYED("2", "a", ""));
+	rig_send(&r, NOTE("$/cancelRequest", "{\"id\":1}"));
+	rig_send(&r, NOTE("$/cancelRequest", "{\"id\":2}"));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "-32800");
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "-32800");
+	cr_assert_null(r.c->once.by_name, "it may be asked for again");
+	rig_send(&r, KEYED("3", "bbb", ""));
+	signal_worker(SIGCONT);
+	rig_assert_has(rig_await(&r, "\"id\":3,"), "[3]");
+}
+
+Test(joined, the_first_is_out_of_time_and_the_work_goes_on_in_the_others_time)
+{
+	rig_open(&r, ARGS("--workers=1"));
+	rig_load(&r);
+	signal_worker(SIGSTOP);
+	rig_send(&r, KEYED("1", "a", ",\"timeout_ms\":1"));
+	rig_send(&r, KEYED("2", "a", ",\"timeout_ms\":2"));
+	rig_send(&r, KEYED("3", "a", ""));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "timeout of 1 ms");
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "timeout of 2 ms");
+	signal_worker(SIGKILL);
+	rig_assert_has(rig_await(&r, "\"id\":3,"), "\"timeout_ms\": null");
+}
+
+Test(joined, a_worker_that_ends_the_work_for_the_first_ones_time_does_it_again_for_the_others)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--fail=-32008:timeout"));
+	rig_load(&r);
+	rig_send(&r, KEYED("1", "a", ",\"timeout_ms\":600000"));
+	rig_send(&r, KEYED("2", "a", ""));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "-32008");
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "-32008");
+	cr_assert_eq(r.c->metrics.counts[METRICS_FRAMES_OUT], 2);
+}
+
+Test(joined, a_stream_is_cancelled_with_the_last_id_that_asked_for_it)
+{
+	rig_open(&r, ARGS("--workers=1", "--", "--token-ms=10"));
+	rig_load(&r);
+	signal_worker(SIGSTOP);
+	for (int i = 1; i <= 3; i++)
+		rig_send(&r,
+			"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"generate\",\"params\":"
+			"{\"model_id\":\"m\",\"prompt\":\"p\",\"idempotency_key\":\"k\","
+			"\"max_tokens\":4000}}",
+			i);
+	rig_until(&r, two_wait);
+	/* Before its handshake, and whose name it has then goes on after a crash. */
+	rig_send(&r, NOTE("$/cancelRequest", "{\"id\":1}"));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "-32800");
+	signal_worker(SIGKILL);
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"stream_id\"");
+	rig_assert_has(rig_await(&r, "\"id\":3,"), "\"joined\":true");
+	rig_await_n(&r, "stream.chunk", 2);
+	rig_send(&r, CALL("10", "cancel", "{\"id\":2}"));
+	rig_assert_has(rig_await(&r, "\"id\":10,"), "\"cancelled\":true");
+	rig_await_n(&r, "stream.chunk", rig_count(&r, "stream.chunk") + 2);
+	rig_send(&r, NOTE("$/cancelRequest", "{\"id\":2}"));
+	rig_await_n(&r, "stream.chunk", rig_count(&r, "stream.chunk") + 2);
+	rig_send(&r, NOTE("$/cancelRequest", "{\"id\":3}"));
+	rig_assert_has(rig_await(&r, "stream.event"), "cancelled");
+}
+
+Test(joined, a_stream_id_means_the_stream_whoever_wants_it)
+{
+	rig_open(&r, ARGS("--workers=1"));
+	rig_load(&r);
+	signal_worker(SIGSTOP);
+	rig_send(&r, KEYED_STREAM("1", ",\"stream_id\":\"s\""));
+	rig_send(&r, KEYED_STREAM("2", ",\"stream_id\":\"s\""));
+	rig_until(&r, one_waits);
+	rig_send(&r, CALL("3", "cancel", "{\"stream_id\":\"s\"}"));
+	rig_send(&r, CALL("4", "ping", "{}"));
+	rig_await(&r, "\"id\":4,");
+	signal_worker(SIGKILL);
+	rig_await(&r, "\"id\":1,");
+	rig_await(&r, "\"id\":2,");
+	rig_assert_has(rig_await(&r, "\"id\":3,"), "true");
+	cr_assert_eq(r.c->streams.n, 0);
+}
+
+Test(joined, a_batch_that_is_cancelled_costs_only_its_items)
+{
+	rig_open(&r, ARGS("--workers=1"));
+	rig_load(&r);
+	signal_worker(SIGSTOP);
+	rig_send(&r, CALL("1", "batch_tokenize",
+			     "{\"requests\":["
+			     "{\"model_id\":\"m\",\"text\":\"a\",\"idempotency_key\":\"k\"},"
+			     "{\"model_id\":\"m\",\"text\":\"a\",\"idempotency_key\":\"k\"}]}"));
+	rig_send(&r, KEYED("2", "a", ""));
+	rig_until(&r, two_wait);
+	rig_send(&r, NOTE("$/cancelRequest", "{\"id\":1}"));
+	const char *text = rig_await(&r, "\"id\":1,");
+	rig_assert_has(strstr(text, "-32800") + 1, "-32800");
+	signal_worker(SIGCONT);
+	rig_assert_has(rig_await(&r, "\"id\":2,"), "[1]");
+	cr_assert_eq(registry_count(r.c->registry), 0);
 }
 
 Test(joined, items_of_a_batch_join_too)
