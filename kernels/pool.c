@@ -6,6 +6,7 @@
  * left the job is not over and fn, arg and n_chunks are its own; once it is over the word
  * has changed and the swap fails. */
 #include "kernels/pool.h"
+#include "kernels/give_way.h"
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
@@ -13,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define SPIN_NS        30000 /* how long to watch before sleeping */
@@ -24,9 +26,15 @@ struct helper {
 	pthread_t id;
 };
 
+/* One thread's; a cache line each, since every chunk looks at it. */
+struct turn {
+	_Alignas(64) struct give_way others;
+};
+
 struct pool {
 	size_t n_threads;
 	struct helper *helpers; /* [n_threads - 1] */
+	struct turn *turns;     /* [n_threads] */
 
 	/* The job. Atomic because a late thread may read them while the next is written. */
 	pool_fn *_Atomic fn;
@@ -103,6 +111,7 @@ static bool run_one(struct pool *p, size_t thread)
 		n = atomic_load_explicit(&p->n_chunks, memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak(&p->open, &word, word - 1));
 	fn(arg, n - (uint32_t)word, thread);
+	give_way(&p->turns[thread].others);
 	if (atomic_fetch_add(&p->done, 1) + 1 == n && atomic_load(&p->waiting)) {
 		pthread_mutex_lock(&p->lock);
 		pthread_cond_signal(&p->finished);
@@ -161,8 +170,10 @@ void pool_run(struct pool *p, pool_fn *fn, void *arg, size_t n_chunks)
 
 	assert(n_chunks <= UINT32_MAX);
 	if (p->n_threads == 1 || n_chunks <= 1) {
-		for (size_t i = 0; i < n_chunks; i++)
+		for (size_t i = 0; i < n_chunks; i++) {
 			fn(arg, i, 0);
+			give_way(&p->turns[0].others);
+		}
 		return;
 	}
 	atomic_store_explicit(&p->fn, fn, memory_order_relaxed);
@@ -188,8 +199,10 @@ struct pool *pool_new(size_t n_threads)
 	pthread_cond_init(&p->finished, NULL);
 	p->n_threads = 1;
 	p->helpers = calloc(n_threads, sizeof *p->helpers);
-	if (!p->helpers)
+	p->turns = aligned_alloc(_Alignof(struct turn), n_threads * sizeof *p->turns);
+	if (!p->helpers || !p->turns)
 		goto fail;
+	memset(p->turns, 0, n_threads * sizeof *p->turns);
 	for (size_t i = 0; i + 1 < n_threads; i++) {
 		struct helper *h = &p->helpers[i];
 		*h = (struct helper) { .pool = p, .thread = i + 1 };
@@ -214,6 +227,7 @@ void pool_free(struct pool *p)
 	pthread_cond_destroy(&p->finished);
 	pthread_cond_destroy(&p->wake);
 	pthread_mutex_destroy(&p->lock);
+	free(p->turns);
 	free(p->helpers);
 	free(p);
 }
@@ -245,13 +259,17 @@ size_t pool_threads(const struct pool *p)
 
 /* Four chunks per thread: a thread that loses its core for a while keeps at most a quarter
  * of its share from the others. */
-size_t pool_chunks(const struct pool *p, size_t n, size_t least)
+size_t pool_chunks(const struct pool *p, size_t n, size_t least, size_t most)
 {
-	size_t most = n / (least ? least : 1), want = p->n_threads == 1 ? 1 : 4 * p->n_threads;
+	size_t limit = n / least, want = p->n_threads == 1 ? 1 : 4 * p->n_threads;
 
-	if (most == 0)
-		most = n > 0;
-	return most < want ? most : want;
+	if (n == 0)
+		return 0;
+	if (want < (n - 1) / most + 1)
+		want = (n - 1) / most + 1;
+	if (limit == 0)
+		limit = 1;
+	return limit < want ? limit : want;
 }
 
 void pool_range(size_t n, size_t n_chunks, size_t chunk, size_t *begin, size_t *end)

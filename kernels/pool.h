@@ -5,7 +5,8 @@
  * returns when all are done. Chunks go to whoever is free, so a core stolen by a neighbour
  * delays one chunk, not the step; hence results may not depend on which thread ran what.
  * Between jobs threads spin for some 20 µs, since the next operation of a forward pass
- * follows at once, and then sleep until it comes: nothing spins while idle.
+ * follows at once, and then sleep until it comes: nothing spins while idle. Between chunks
+ * they let others have the processor (give_way.h): chunks are to be short, some 0.1 ms.
  *
  * pool_run is called by one thread at a time, never from inside a chunk. With one thread it
  * is a plain loop and no thread exists. */
@@ -34,8 +35,9 @@ bool pool_pin(struct pool *p);
  * the caller after. n_chunks may be 0. */
 void pool_run(struct pool *p, pool_fn *fn, void *arg, size_t n_chunks);
 
-/* How many chunks to cut n items into: enough that a late thread matters little, and at
- * least `least` items in each. Item range of chunk c: pool_range. */
-size_t pool_chunks(const struct pool *p, size_t n, size_t least);
+/* How many chunks to cut n items into: enough that a late thread matters little and no more
+ * than `most` items are in one, but at least `least` in each, which goes first. Both >= 1.
+ * Item range of chunk c: pool_range. */
+size_t pool_chunks(const struct pool *p, size_t n, size_t least, size_t most);
 void pool_range(size_t n, size_t n_chunks, size_t chunk, size_t *begin, size_t *end);
 #endif

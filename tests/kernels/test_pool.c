@@ -1,3 +1,4 @@
+#include "kernels/give_way.h"
 #include "kernels/pool.h"
 #include <criterion/criterion.h>
 #include <sched.h>
@@ -130,7 +131,7 @@ Test(pool, cuts_ranges_that_cover_all_items_once)
 
 	for (size_t n = 0; n < 300; n++)
 		for (size_t least = 1; least < 70; least += 17) {
-			size_t n_chunks = pool_chunks(p, n, least), at = 0;
+			size_t n_chunks = pool_chunks(p, n, least, SIZE_MAX), at = 0;
 			for (size_t c = 0; c < n_chunks; c++) {
 				size_t begin, end;
 				pool_range(n, n_chunks, c, &begin, &end);
@@ -141,4 +142,46 @@ Test(pool, cuts_ranges_that_cover_all_items_once)
 			cr_assert_eq(at, n);
 		}
 	pool_free(p);
+}
+
+Test(pool, cuts_chunks_of_no_more_than_the_most_unless_the_least_says_otherwise)
+{
+	for (size_t n_threads = 1; n_threads <= 2; n_threads++) {
+		struct pool *p = pool_new(n_threads);
+		cr_assert_eq(pool_chunks(p, 0, 1, 5), 0);
+		cr_assert_eq(pool_chunks(p, 1000, 1, SIZE_MAX), n_threads == 1 ? 1 : 8);
+		cr_assert_eq(pool_chunks(p, 1000, 1, 50), 20);
+		cr_assert_eq(pool_chunks(p, 1001, 1, 50), 21);
+		cr_assert_eq(pool_chunks(p, 1000, 100, 50), 10);
+		cr_assert_eq(pool_chunks(p, 3, 100, 1), 1);
+		pool_free(p);
+	}
+}
+
+Test(give_way, asks_more_rarely_of_those_who_keep_the_processor_and_again_when_they_do_not)
+{
+	const int64_t ms = 1000000;
+	int64_t every = give_way_interval(0, 0);
+
+	cr_assert_eq(every, GIVE_WAY_LEAST_NS);
+	cr_assert_eq(give_way_interval(every, ms / 2), GIVE_WAY_LEAST_NS);
+	for (int i = 0; i < 10; i++)
+		every = give_way_interval(every, 3 * ms);
+	cr_assert_eq(every, GIVE_WAY_MOST_NS);
+	cr_assert_lt(give_way_interval(every, ms / 100), every);
+	for (int i = 0; i < 20; i++)
+		every = give_way_interval(every, ms / 100);
+	cr_assert_eq(every, GIVE_WAY_LEAST_NS);
+}
+
+Test(give_way, yields_at_once_and_then_not_before_it_is_due)
+{
+	struct give_way g = { 0 };
+
+	give_way(&g);
+	cr_assert_geq(g.every_ns, GIVE_WAY_LEAST_NS);
+	g.due_ns = INT64_MAX;
+	const struct give_way before = g;
+	give_way(&g);
+	cr_assert(g.due_ns == before.due_ns && g.every_ns == before.every_ns);
 }

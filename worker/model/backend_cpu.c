@@ -34,7 +34,7 @@ void cpu_each_rows(struct step *s, cpu_rows_fn *fn, void *arg, size_t n_rows, si
 		fn(s, arg, 0, n_rows);
 		return;
 	}
-	job.n_chunks = pool_chunks(s->pool, n_rows, least);
+	job.n_chunks = pool_chunks(s->pool, n_rows, least, SIZE_MAX);
 	pool_run(s->pool, run_rows, &job, job.n_chunks);
 }
 

@@ -10,7 +10,9 @@
 #include <string.h>
 
 /* A chunk below this many multiply-adds is not worth handing to another thread. */
-#define CHUNK_WORK ((size_t)1 << 17)
+#define CHUNK_LEAST ((size_t)1 << 17)
+/* A chunk above this many takes longer than others should wait for the processor. */
+#define CHUNK_MOST ((size_t)1 << 26)
 
 static bool is_plain(const struct weight *w)
 {
@@ -214,7 +216,8 @@ static void add_part(struct mul_job *j, struct part part)
 	if (part.n_rows == 0 || m->w.n_out == 0)
 		return;
 	part.first_chunk = j->n_chunks;
-	part.n_chunks = pool_chunks(j->s->pool, n_units, CHUNK_WORK / work + 1);
+	part.n_chunks =
+		pool_chunks(j->s->pool, n_units, CHUNK_LEAST / work + 1, CHUNK_MOST / work + 1);
 	j->n_chunks += part.n_chunks;
 	j->parts[j->n_parts++] = part;
 }

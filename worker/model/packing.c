@@ -43,6 +43,9 @@ static void measure(void *arg, struct matrix *m)
 		p->n_bytes += packed_bytes(kind, m->w.n_out, m->w.n_in);
 }
 
+/* In a chunk: some 0.1 ms, after which others may have the processor. */
+#define PANELS_MOST 4
+
 /* A matrix's panels, filled by all threads. */
 struct fill {
 	const struct weight *w;
@@ -68,7 +71,7 @@ static void fill(const struct packing *p, const struct weight *w, size_t n_bytes
 		.panel_bytes = packed_panel_bytes(packed_kind_of(w), w->n_in) };
 
 	j.n_panels = n_bytes / j.panel_bytes;
-	j.n_chunks = pool_chunks(p->pool, j.n_panels, 1);
+	j.n_chunks = pool_chunks(p->pool, j.n_panels, 1, PANELS_MOST);
 	pool_run(p->pool, fill_chunk, &j, j.n_chunks);
 }
 

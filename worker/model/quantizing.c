@@ -48,6 +48,9 @@ static void measure(void *arg, struct matrix *m)
 		q->widest = m->w.n_in;
 }
 
+/* In a chunk: some 0.1 ms, after which others may have the processor. */
+#define ROWS_MOST 16
+
 /* A matrix's rows, shared out to all threads. */
 struct rows {
 	const struct quantizing *q;
@@ -79,7 +82,7 @@ static void quantize(void *arg, struct matrix *m)
 		return;
 	if (q->room) {
 		r.out = q->room + q->n_done;
-		r.n_chunks = pool_chunks(q->pool, m->w.n_out, 1);
+		r.n_chunks = pool_chunks(q->pool, m->w.n_out, 1, ROWS_MOST);
 		pool_run(q->pool, quantize_chunk, &r, r.n_chunks);
 	}
 	m->w.type = q->type;
