@@ -386,6 +386,18 @@ static bool join(struct admission *a, const struct key *key, struct fault *f)
 	return true;
 }
 
+/* True: it would end another worker, and was answered as when it did. */
+static bool refuse_poison(struct admission *a)
+{
+	struct json_span error;
+	struct controller *c = a->c;
+	if (!poison_find(&c->poison, a->method->name, a->params, a->now_us, &error))
+		return false;
+	c->metrics.counts[METRICS_POISONED]++;
+	registry_finish(c->registry, make_call(a), ANSWER_ERROR, error);
+	return true;
+}
+
 void admit_model_call(struct controller *c, const struct method *m, struct json_span id,
 	struct json_span params, struct call_seat seat)
 {
@@ -399,8 +411,8 @@ void admit_model_call(struct controller *c, const struct method *m, struct json_
 	a.params = params;
 	a.seat = seat;
 	bool is_read = check_routing(&a, &f) == 0 && read_key(&a, &key, &f) == 0;
-	bool has_joined = is_read && join(&a, &key, &f);
-	if (!f.err && !has_joined && check_model(&a, &stream, &f) == 0)
+	bool is_done = is_read && (join(&a, &key, &f) || (!f.err && refuse_poison(&a)));
+	if (!f.err && !is_done && check_model(&a, &stream, &f) == 0)
 		admit_checked(&a, stream, &key);
 	if (f.err) {
 		metrics_answered(&c->metrics, m->name, err_info(f.err)->code);

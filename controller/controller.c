@@ -181,6 +181,7 @@ struct controller *controller_new(
 	retry_init(&c->retry, opt->retry_budget, c->started_us);
 	c->affinity = xcalloc(1, sizeof *c->affinity);
 	once_init(&c->once);
+	poison_init(&c->poison);
 	queue_init(&c->queue, opt->queue_calls, opt->queue_bytes);
 	c->dispatch = event_new(base, -1, 0, on_dispatch, c);
 	c->phase_timer = evtimer_new(base, on_phase_timer, c);
@@ -215,6 +216,7 @@ void controller_free(struct controller *c)
 	fleet_free(c);
 	queue_release(&c->queue);
 	once_release(&c->once);
+	poison_forget(&c->poison);
 	models_free(&c->models);
 	metrics_release(&c->metrics);
 	registry_free(c->registry);

@@ -12,6 +12,7 @@
 #include "controller/models.h"
 #include "controller/once.h"
 #include "controller/options.h"
+#include "controller/poison.h"
 #include "controller/queue.h"
 #include "controller/registry.h"
 #include "controller/retry.h"
@@ -39,6 +40,7 @@ struct controller {
 	struct metrics metrics;
 	struct retry_budget retry;
 	struct once once;
+	struct poison poison;
 	struct affinity *affinity; /* which worker knows which prompts */
 	struct event *dispatch;    /* runs dispatch_run() at the end of this turn */
 

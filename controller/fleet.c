@@ -167,6 +167,7 @@ static void note_end(struct worker *w, int status)
 {
 	w->end.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 	w->end.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	w->end.n_had = w->n_calls + w->n_streams;
 	buf_clear(&w->end.tail);
 	peer_write_tail(w->peer, &w->end.tail);
 	const char *said = peer_last_line(w->peer);

@@ -17,6 +17,7 @@ struct worker;
 struct worker_end {
 	int signal;            /* 0 = exited */
 	int exit_code;         /* -1 = killed by the signal */
+	size_t n_had;          /* requests and streams */
 	struct buf tail;       /* its last stderr lines, a JSON array */
 	char bundle[PATH_MAX]; /* bundle.h; "" = none */
 };

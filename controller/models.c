@@ -158,6 +158,7 @@ void models_load(struct controller *c, struct call *call)
 	op->replicas = (int)replicas;
 	op->everywhere = json_kind(workers) != '0';
 	op->model = model_get(&c->models, id);
+	poison_forget(&c->poison);
 	push_op(c, op);
 }
 

@@ -58,6 +58,35 @@ static enum retry_verdict judge(const struct worker *w, struct retry_case *r)
 	return v;
 }
 
+/* The parameters of an accepted stream: its own, or while its answer waits for those it
+ * travels with, the call's. */
+static struct json_span params_of(const struct stream *s)
+{
+	return s->params_bytes ? s->params : s->call->params;
+}
+
+/* The same request is the same again: but what came by chance need not come a second time. */
+static bool is_repeatable(const struct stream *s)
+{
+	double temperature = 1;
+	json_get_num(json_find(params_of(s), "temperature"), &temperature);
+	return s->n_tokens == 0 || json_find(params_of(s), "seed").at || temperature == 0;
+}
+
+/* Error as it will be for whoever sends it again: no token is delivered then. */
+static void remember(const struct worker *w, const char *method, struct json_span params,
+	const struct crash_note *note)
+{
+	struct crash_note again = *note;
+	struct buf error = BUF_INIT;
+	if (is_doubted(w) || w->end.n_had != 1)
+		return;
+	again.tokens = note->tokens < 0 ? -1 : 0;
+	worker_write_crash(w, &again, &error);
+	poison_note(&w->c->poison, method, params, span_of(&error), clock_us());
+	buf_release(&error);
+}
+
 static void write_error(
 	struct worker *w, struct crash_note *note, enum retry_verdict v, struct buf *error)
 {
@@ -98,10 +127,13 @@ bool replay_call(struct worker *w, struct call *call, struct buf *error)
 		admit_again(c, call);
 		return true;
 	}
-	if (s && s->is_cancelled)
+	if (s && s->is_cancelled) {
 		write_cancelled(error);
-	else
-		write_error(w, &note, v, error);
+		return false;
+	}
+	write_error(w, &note, v, error);
+	if (v == RETRY_POISON && (!s || is_repeatable(s)))
+		remember(w, call->method->name, s ? params_of(s) : call->params, &note);
 	return false;
 }
 
@@ -145,13 +177,6 @@ void replay_end_cancelled(struct worker *w)
 	HASH_ITER (hh, w->c->streams.by_id, s, tmp)
 		if (s->worker == w->index && s->is_cancelled && s->is_open && !s->has_ended)
 			end_cancelled(w->c, s);
-}
-
-/* The parameters of an accepted stream: its own, or while its answer waits for those it
- * travels with, the call's. */
-static struct json_span params_of(const struct stream *s)
-{
-	return s->params_bytes ? s->params : s->call->params;
 }
 
 static void open_list(struct buf *out, const struct stream *s, const char *key)
@@ -247,6 +272,8 @@ static void lose(struct worker *w, struct stream *s)
 	}
 	c->metrics.counts[METRICS_STREAMS_FAILED]++;
 	write_error(w, &note, v, &error);
+	if (v == RETRY_POISON && is_repeatable(s))
+		remember(w, "generate", params_of(s), &note);
 	stream_end(&c->streams, s, NULL, span_of(&error));
 	buf_release(&error);
 }

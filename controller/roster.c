@@ -120,6 +120,7 @@ void roster_renew(struct controller *c)
 	if (c->phase != PHASE_SERVING)
 		return;
 	log_info("replacing %d workers", fleet_size(&c->fleet));
+	poison_forget(&c->poison);
 	for (int i = 0; i < c->fleet.n; i++) {
 		struct worker *w = &c->fleet.workers[i];
 		w->change.is_due = !w->is_vacant && !w->change.is_leaving;

@@ -45,8 +45,8 @@ Test(bad_days, a_worker_that_keeps_crashing_is_given_up_and_its_model_is_failed)
 	for (int i = 0; i < (SUP_RESTARTS + 1) / RETRY_DEATHS; i++) {
 		rig_send(&r,
 			"{\"jsonrpc\":\"2.0\",\"id\":\"p%d\",\"method\":\"tokenize\",\"params\":"
-			"{\"model_id\":\"m\",\"text\":\"poison\"}}",
-			i);
+			"{\"model_id\":\"m\",\"text\":\"poison %d\"}}",
+			i, i);
 		rig_await_n(&r, "\"id\":\"p", (size_t)i + 1);
 	}
 	rig_send(&r, TOKENIZE("1", "x"));
