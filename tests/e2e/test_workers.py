@@ -5,7 +5,7 @@ import unittest
 from host import PATIENCE, tandem
 
 # Sanitizer builds are given more patience, and less to do.
-PROMPTS = 200 if PATIENCE <= 60 else 6
+PROMPTS = 200 if PATIENCE <= 60 else 20
 
 
 def requests(**more):

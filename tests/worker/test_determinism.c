@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PROMPTS     (RIG_IS_SLOW ? 3 : 200)
-#define JOBS        ((size_t)2 * PROMPTS) /* each prompt greedy and sampled */
+#define PROMPTS     (RIG_IS_SLOW ? 10 : 200) /* sanitizers have ten */
+#define JOBS        ((size_t)2 * PROMPTS)    /* each prompt greedy and sampled */
 #define AT_ONCE_MAX 16
 
 TestSuite(determinism, .timeout = 3600);

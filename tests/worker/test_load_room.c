@@ -234,7 +234,7 @@ Test(load_room, loads_of_several_models_take_turns_where_one_has_room)
 	for (int id = 1; id <= 3; id++)
 		say_load(d, id, (const char *[]) { "a", "b", "c" }[id - 1]);
 	for (int id = 1; id <= 3; id++) {
-		char mark[16];
+		char mark[24];
 		snprintf(mark, sizeof mark, "\"id\":%d,", id);
 		const char *answer = desk_hear(d, mark);
 		cr_assert(desk_is(answer, "result.state", "\"ready\""), "%s", answer);
