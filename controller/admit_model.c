@@ -91,7 +91,8 @@ static bool read_routing(const struct method *m, struct json_span params, struct
 	ok = ok && read_text(r->key, r->key_text, sizeof r->key_text);
 	ok = ok && read_priority(r->priority, &r->rank);
 	if (r->timeout_ms.at)
-		ok = ok && json_get_int(r->timeout_ms, &r->timeout) && r->timeout >= 0;
+		ok = ok && json_get_int(r->timeout_ms, &r->timeout) && r->timeout >= 0 &&
+		     r->timeout <= LIMIT_TIMEOUT_MS;
 	if (stream.at && m->cls == METHOD_STREAM)
 		ok = ok && json_get_bool(stream, &r->wants_stream);
 	return ok;

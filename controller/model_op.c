@@ -261,6 +261,21 @@ static void start_load(struct model_op *op)
 	send_all(op, targets);
 }
 
+/* A worker that waits for streams of the model joins the two, and ends them. */
+static void force_parts(const struct model_op *op)
+{
+	struct buf params = BUF_INIT;
+	buf_addc(&params, '{');
+	jout_key_cstr(&params, "model_id", op->model->id);
+	jout_key_bool(&params, "force", true);
+	buf_addc(&params, '}');
+	for (int i = 0; i < op->c->fleet.n; i++)
+		if (op->ids[i] && op->c->fleet.workers[i].peer)
+			peer_call(op->c->fleet.workers[i].peer, "unload_model", span_of(&params),
+				on_dropped, NULL);
+	buf_release(&params);
+}
+
 static void cancel_waiting(struct model_op *op)
 {
 	struct queue_item *it;
@@ -289,6 +304,8 @@ static void start_unload(struct model_op *op)
 	op->model->wanted = targets;
 	if (targets) {
 		send_all(op, targets);
+		if (op->is_overruled)
+			force_parts(op);
 		return;
 	}
 	/* Nobody has it now: it only had to be forgotten. */
@@ -303,6 +320,21 @@ void model_op_start(struct model_op *op)
 		start_load(op);
 	else
 		start_unload(op);
+}
+
+void model_op_force(struct model *m)
+{
+	struct model_op *op;
+	TAILQ_FOREACH_REVERSE(op, &m->ops, model_ops, next)
+	{
+		if (op->kind == OP_LOAD)
+			return;
+		if (op->force)
+			continue;
+		op->force = op->is_overruled = true;
+		if (op->n_sent)
+			force_parts(op);
+	}
 }
 
 /* -- giving up -------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ struct model_op {
 	int replicas;          /* OP_LOAD: how many workers are wanted */
 	bool everywhere;       /* OP_LOAD: as many as there are, now and later */
 	bool force;            /* OP_UNLOAD */
+	bool is_overruled;     /* OP_UNLOAD: it would have waited, a later one does not */
 	size_t n_sent, n_left; /* parts at workers; not answered yet */
 	size_t n_ok;
 	uint64_t done;                     /* bit per worker: it has loaded it for this op */
@@ -25,6 +26,8 @@ struct model_op {
 
 /* Start it, if its workers are ready for it; it may end (and be freed) at once. */
 void model_op_start(struct model_op *op);
+/* The unloads of m that come next no longer wait for what runs. */
+void model_op_force(struct model *m);
 /* The caller no longer wants it: it ends with ERR_CANCELLED soon, or now. */
 void model_op_cancel(struct model_op *op);
 

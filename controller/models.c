@@ -168,7 +168,8 @@ void models_unload(struct controller *c, struct call *call)
 	if (!read_model_id(c, call, id, sizeof id))
 		return;
 	struct model *m = models_find(&c->models, id);
-	if (!m || (!model_is_expected(m) && !m->is_failed)) {
+	/* One that is being unloaded may be so once more: to wait, too, or to wait no longer. */
+	if (!m || (!model_is_expected(m) && !m->is_failed && TAILQ_EMPTY(&m->ops))) {
 		struct fault f;
 		fault_set(&f, ERR_MODEL_NOT_LOADED, "Model not loaded: %s", id);
 		fault_add_str(&f, "model_id", id);
@@ -180,6 +181,8 @@ void models_unload(struct controller *c, struct call *call)
 	op->call = call;
 	op->model = m;
 	json_get_bool(json_find(call->params, "force"), &op->force);
+	if (op->force)
+		model_op_force(m);
 	push_op(c, op);
 }
 

@@ -175,7 +175,8 @@ static const struct param GENERATE[] = {
 		.doc = "Cut a prompt that is too long from the left instead of refusing it." },
 	PARAM_ROWS_CACHE,
 	INT_ROW("idle_timeout_ms", 0, LIMIT_TIMEOUT_MS, "0",
-		"Give up when no token comes for this long; 0 = never."),
+		"Give up when for this long no token comes and nothing of the prompt is computed, "
+		"once it has left the line; 0 = never."),
 	PARAM_ROWS_SCHEDULING,
 	PARAM_ROW_IDEMPOTENCY,
 	{ .name = "resume",

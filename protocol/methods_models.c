@@ -120,7 +120,8 @@ static const struct param UNLOAD[] = {
 		.type = PARAM_BOOL,
 		.nullable = true,
 		.preset = "false",
-		.doc = "End its streams, each with its event, instead of waiting for them." },
+		.doc = "End its streams, each with its event, instead of waiting for them, as an "
+		       "earlier unload may still do." },
 };
 
 const struct method METHODS_MODELS[] = {

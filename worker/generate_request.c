@@ -82,8 +82,11 @@ int generate_request_prompt(struct job *j, struct json_object *params, struct fa
 	else
 		err = encode_prompt(j, params, text, n, f);
 	if (err == 0 && j->n_prompt == 0)
-		return refuse(f, has_ids ? "prompt_tokens" : "prompt",
-			"is empty, and this model has no token that begins a text");
+		return has_ids ? refuse(f, "prompt_tokens",
+					 "is empty: there is nothing to continue")
+			       : refuse(f, "prompt",
+					 "is empty, and this model has no token that begins a "
+					 "text");
 	return err;
 }
 

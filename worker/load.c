@@ -263,7 +263,7 @@ static struct load *find_load(const struct models *m, const char *model_id, cons
 	return NULL;
 }
 
-/* The same load was answered before: say so again, with what may differ taken over. */
+/* The same load was answered before: say so again, with what may differ taken over. Takes spec. */
 static bool answer_loaded(const struct load_spec *spec, struct request *rq)
 {
 	struct worker *w = rq->w;
@@ -271,19 +271,23 @@ static bool answer_loaded(const struct load_spec *spec, struct request *rq)
 	struct model_ref *ref = record && strcmp(record->spec.asked, spec->asked) == 0
 					? catalog_get(w->catalog, spec->model_id, NULL)
 					: NULL;
-	struct buf result = BUF_INIT;
 	if (!ref)
 		return false;
 	record->spec.is_draft = spec->is_draft;
 	record->spec.keep_alive = spec->keep_alive;
 	record->last_used = clock_now();
-	buf_addc(&result, '{');
-	models_write(&result, spec->model_id, model_ref_model(ref), record);
-	buf_addc(&result, '}');
+	struct load *l = load_new(w, spec);
+	add_waiter(l, rq);
+	buf_addc(&l->result, '{');
+	models_write(&l->result, spec->model_id, model_ref_model(ref), record);
+	buf_addc(&l->result, '}');
+	if (spec->warmup && !record->was_used) {
+		load_warm_up(l, ref);
+		return true;
+	}
 	model_ref_release(ref);
-	reply_result(rq->reply, result.data, result.n_bytes);
-	buf_release(&result);
-	json_object_put(rq->params);
+	load_answer(l, &l->result);
+	load_free(l);
 	return true;
 }
 
@@ -298,14 +302,15 @@ void handle_load_model(struct request *rq)
 		return;
 	}
 	struct load *same = find_load(w->models, spec.model_id, spec.asked);
-	if (same) {
+	if (same && park_has(same->parked, "unload_model")) {
+		park(&same->parked, rq, same->spec.model_id);
+		load_spec_release(&spec);
+	} else if (same) {
 		same->spec.keep_alive = spec.keep_alive;
 		same->spec.warmup |= spec.warmup;
 		add_waiter(same, rq);
 		load_spec_release(&spec);
-	} else if (answer_loaded(&spec, rq)) {
-		load_spec_release(&spec);
-	} else {
+	} else if (!answer_loaded(&spec, rq)) {
 		struct load *l = load_new(w, &spec);
 		DL_PREPEND(w->models->loads, l);
 		add_waiter(l, rq);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 static enum kv_dtype parse_kv_dtype(const char *name)
 {
@@ -30,11 +31,40 @@ static enum quantize parse_quantize(const char *name)
 						  : QUANTIZE_INT4;
 }
 
+/* fn(arg, name, st) for the files of the folder `path`, or for `path` itself. */
+static void each_file(
+	const char *path, void (*fn)(void *arg, const char *name, const struct stat *st), void *arg)
+{
+	struct stat st;
+	if (stat(path, &st) != 0)
+		return;
+	DIR *dir = S_ISDIR(st.st_mode) ? opendir(path) : NULL;
+	if (!dir) {
+		fn(arg, path, &st);
+		return;
+	}
+	for (struct dirent *e; (e = readdir(dir));)
+		if (fstatat(dirfd(dir), e->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
+			fn(arg, e->d_name, &st);
+	closedir(dir);
+}
+
+static void add_stamp(void *arg, const char *name, const struct stat *st)
+{
+	const int64_t facts[] = { (int64_t)st->st_ino, st->st_size, st->st_mtim.tv_sec,
+		st->st_mtim.tv_nsec };
+	uint64_t *sum = arg;
+	(void)name;
+	*sum += XXH3_64bits(facts, sizeof facts); /* in whatever order they are listed */
+}
+
 static char *write_asked(const struct load_spec *s)
 {
-	return xasprintf("%s|%zu|%s|%d|%d|%d", s->path, s->options.context_length,
-		s->dtype ? s->dtype : "", (int)s->options.kv_dtype, (int)s->options.activations,
-		(int)s->options.quantize);
+	uint64_t stamp = 0;
+	each_file(s->path, add_stamp, &stamp);
+	return xasprintf("%s|%llx|%zu|%s|%d|%d|%d", s->path, (unsigned long long)stamp,
+		s->options.context_length, s->dtype ? s->dtype : "", (int)s->options.kv_dtype,
+		(int)s->options.activations, (int)s->options.quantize);
 }
 
 int load_spec_read(struct load_spec *s, const struct request *rq, struct fault *f)
@@ -100,18 +130,16 @@ static bool is_weights(const char *name)
 	return dot && (strcmp(dot, ".safetensors") == 0 || strcmp(dot, ".gguf") == 0);
 }
 
+static void add_bytes(void *arg, const char *name, const struct stat *st)
+{
+	uint64_t *n = arg;
+	if (is_weights(name))
+		*n += (uint64_t)st->st_size;
+}
+
 uint64_t load_spec_bytes(const struct load_spec *s)
 {
-	struct stat st;
 	uint64_t n = 0;
-	if (stat(s->path, &st) != 0)
-		return 0;
-	DIR *dir = S_ISDIR(st.st_mode) ? opendir(s->path) : NULL;
-	if (!dir)
-		return (uint64_t)st.st_size;
-	for (struct dirent *e; (e = readdir(dir));)
-		if (is_weights(e->d_name) && fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
-			n += (uint64_t)st.st_size;
-	closedir(dir);
+	each_file(s->path, add_bytes, &n);
 	return n;
 }

@@ -10,7 +10,7 @@
 
 struct load_spec {
 	char *model_id, *path, *dtype;
-	char *asked;                  /* the options as one text: equal for equal loads */
+	char *asked;                  /* options and files as one text: equal for equal loads */
 	struct model_options options; /* its strings are those above; no progress */
 	double keep_alive;            /* seconds unused, or one of the two above */
 	bool is_draft, warmup;

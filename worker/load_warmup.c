@@ -30,7 +30,7 @@ void load_warm_up(struct load *l, struct model_ref *ref)
 	static const struct job_sink sink = { .tokens = unheard_tokens, .done = on_done };
 	struct job *j = unheard_new(l->w, ref, 2); /* the second is decoded */
 	DL_PREPEND(l->w->models->loads, l);
-	l->is_warming = true;
+	l->is_warming = l->has_room = true;
 	j->sink = &sink;
 	j->sink_arg = l;
 	l->letter.open = on_warm;

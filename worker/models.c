@@ -11,7 +11,7 @@
 struct unload {
 	struct call call; /* first: a call * is an unload * */
 	struct worker *w;
-	struct model_ref *ref; /* keeps the model while its calls end */
+	struct model_ref *ref; /* keeps the model while its calls end; shared by who joins it */
 	char *model_id;
 	struct reply *reply;
 	struct unload *prev, *next;
@@ -174,6 +174,35 @@ void models_call_over(struct worker *w)
 			unload_end(u, NULL);
 }
 
+/* The model of that name that was unloaded last and still has calls; its reference taken, or NULL.
+ */
+static struct model_ref *leaving(const struct models *m, const char *model_id)
+{
+	struct unload *u;
+	struct model_ref *ref = NULL;
+	DL_FOREACH (m->unloads, u)
+		if (strcmp(u->model_id, model_id) == 0)
+			ref = u->ref;
+	return ref ? model_ref_take(ref) : NULL;
+}
+
+/* Answers once the calls of ref, which it takes, have ended. */
+static void unload_begin(struct request *rq, struct model_ref *ref)
+{
+	struct worker *w = rq->w;
+	struct unload *u = xcalloc(1, sizeof *u);
+	*u = (struct unload) {
+		.w = w, .ref = ref, .model_id = xstrdup(model_ref_id(ref)), .reply = rq->reply
+	};
+	u->call.cancel = unload_cancel;
+	calls_add(&w->calls, &u->call, rq->reply, NULL);
+	DL_APPEND(w->models->unloads, u);
+	if (params_bool(rq->params, "force", false))
+		engine_cancel_model(w->engine, ref);
+	json_object_put(rq->params);
+	models_call_over(w);
+}
+
 void handle_unload_model(struct request *rq)
 {
 	struct worker *w = rq->w;
@@ -189,23 +218,16 @@ void handle_unload_model(struct request *rq)
 	if (models_wait_for(rq, model_id))
 		return;
 	struct model_ref *ref = catalog_get(w->catalog, model_id, &f);
-	if (!ref || catalog_remove(w->catalog, model_id, &f) != 0) {
-		reply_fault(rq->reply, &f);
-		json_object_put(rq->params);
+	if (ref && catalog_remove(w->catalog, model_id, &f) == 0)
+		models_forget(w->models, model_id);
+	else
+		ref = leaving(w->models, model_id);
+	if (ref) {
+		unload_begin(rq, ref);
 		return;
 	}
-	models_forget(w->models, model_id);
-	struct unload *u = xcalloc(1, sizeof *u);
-	*u = (struct unload) {
-		.w = w, .ref = ref, .model_id = xstrdup(model_id), .reply = rq->reply
-	};
-	u->call.cancel = unload_cancel;
-	calls_add(&w->calls, &u->call, rq->reply, NULL);
-	DL_APPEND(w->models->unloads, u);
-	if (params_bool(rq->params, "force", false))
-		engine_cancel_model(w->engine, ref);
+	reply_fault(rq->reply, &f);
 	json_object_put(rq->params);
-	models_call_over(w);
 }
 
 void models_write(

@@ -74,6 +74,15 @@ void park_refuse(struct parked **list, const struct fault *f)
 		refuse(*list, f);
 }
 
+bool park_has(const struct parked *list, const char *method)
+{
+	const struct parked *p;
+	DL_FOREACH (list, p)
+		if (strcmp(p->rq.method->name, method) == 0)
+			return true;
+	return false;
+}
+
 bool park_names(const struct parked *list, const char *model_id)
 {
 	static const char *const keys[] = { "model_id", "draft_model", "primary_id", "draft_id" };

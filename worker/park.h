@@ -14,6 +14,8 @@ void park(struct parked **list, const struct request *rq, const char *model_id);
 void park_resume(struct parked **list);
 /* The load failed, and would again: answer all with f. */
 void park_refuse(struct parked **list, const struct fault *f);
+/* Is any of them a call of this method? */
+bool park_has(const struct parked *list, const char *method);
 /* Does any of them name this model, as its own or to draft? */
 bool park_names(const struct parked *list, const char *model_id);
 /* Answer those whose time is over; seconds to the next, -1 = none. */

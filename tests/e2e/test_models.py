@@ -137,6 +137,43 @@ class Replicas(unittest.TestCase):
             self.assertEqual((error.code, error.data["path"]), (-32602, "workers"))
 
 
+class Unloading:
+    def test_an_unload_that_waits_is_joined_and_one_that_will_not_wait_ends_the_streams(self):
+        with self.spawn() as host:
+            host.load()
+            # Nobody acknowledges: they stay.
+            streams = [host.start(prompt="Once", max_tokens=400, ignore_eos=True, stream_options={"ack_window": 2})
+                       for _ in range(3)]
+            for stream in streams:
+                stream.wait_tokens(2)
+            waiting = [host.request("unload_model", model_id="m") for _ in range(2)]
+            self.assertEqual(host.error("tokenize", model_id="m", text="x").code, -32005)
+            self.assertEqual(host.call("unload_model", model_id="m", force=True), {"success": True})
+            self.assertEqual([host.result(i) for i in waiting], [{"success": True}] * 2)
+            self.assertEqual([s.wait().finish_reason for s in streams], ["cancelled"] * 3)
+            self.assertEqual(host.error("unload_model", model_id="m").code, -32005)
+            self.assertEqual(host.load()["state"], "ready")
+
+
+class UnloadingInTandem(Unloading, unittest.TestCase):
+    def spawn(self):
+        return tandem("--workers=2")
+
+
+class UnloadingInAWorker(Unloading, unittest.TestCase):
+    spawn = staticmethod(worker)
+
+
+class Times(unittest.TestCase):
+    def test_a_timeout_beyond_a_day_is_refused_however_long_the_call_waited(self):
+        with tandem() as host:
+            host.load()
+            for timeout in (86400001, 86401000, 10 ** 18):
+                error = host.error("tokenize", model_id="m", text="x", timeout_ms=timeout)
+                self.assertEqual((error.code, error.data["path"]), (-32602, "timeout_ms"))
+            self.assertEqual(host.call("tokenize", model_id="m", text="x", timeout_ms=86400000)["count"], 2)
+
+
 class MoreThanMemory(unittest.TestCase):
     def test_models_that_share_too_little_memory_take_turns_and_no_call_fails(self):
         with tandem("--model-bytes=20M") as host:

@@ -1,6 +1,11 @@
+#include "protocol/mem.h"
 #include "tests/worker/desk.h"
+#include "tests/worker/model_fixture.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 TestSuite(load, .timeout = 600);
 
@@ -32,6 +37,57 @@ Test(load, asked_again_is_answered_at_once_and_asked_otherwise_loads_anew)
 	cr_assert_eq(d->n_lines, before + 1);
 	const char *other = desk_ask(d, "2", "load_model", "{" LOAD ",\"context_length\":64}");
 	cr_assert(desk_is(other, "result.context_length", "64"));
+	desk_free(d);
+}
+
+/* The folder's config.json, a link, becomes a file that says 256 where it said 512. */
+static void replace_config(const char *folder)
+{
+	char text[4096] = "", *path = xasprintf("%s/config.json", folder);
+	FILE *f = fopen(path, "r");
+	cr_assert_not_null(f);
+	cr_assert_gt(fread(text, 1, sizeof text - 1, f), 0);
+	fclose(f);
+	char *length = strstr(text, "\"max_position_embeddings\": 512");
+	cr_assert_not_null(length, "%s", text);
+	memcpy(strstr(length, "512"), "256", 3);
+	cr_assert_eq(unlink(path), 0);
+	f = fopen(path, "w");
+	cr_assert_not_null(f);
+	cr_assert_geq(fputs(text, f), 0);
+	cr_assert_eq(fclose(f), 0);
+	free(path);
+}
+
+Test(load, asked_again_once_its_files_were_replaced_loads_what_is_there_now)
+{
+	struct desk *d = desk_new();
+	char *folder = fixture_with_tokenizer(DESK_MODEL);
+	char *params = xasprintf("{\"model_id\":\"m\",\"local_path\":\"%s\"}", folder);
+	const char *first = desk_ask(d, "1", "load_model", params);
+	cr_assert(desk_is(first, "result.context_length", "512"), "%s", first);
+	replace_config(folder);
+	const char *second = desk_ask(d, "2", "load_model", params);
+	cr_assert(desk_is(second, "result.context_length", "256"), "%s", second);
+	free(params);
+	desk_free(d);
+	fixture_unlink(folder);
+}
+
+Test(load, asked_again_tells_its_progress_and_computes_the_token_that_was_not_asked_for_before)
+{
+	struct desk *d = desk_new_loaded();
+	const size_t before = d->n_lines;
+	struct model_ref *ref = catalog_get(d->w.catalog, "m", NULL);
+	cr_assert_null(model_ref_state(ref), "nothing was computed yet");
+	const char *answer = desk_ask(d, "1", "load_model",
+		"{" LOAD ",\"warmup\":true,\"_meta\":{\"progressToken\":\"p\"}}");
+	cr_assert(desk_is(answer, "result.state", "\"ready\""), "%s", answer);
+	cr_assert_not_null(model_ref_state(ref));
+	model_ref_release(ref);
+	cr_assert_eq(d->n_lines, before + 3);
+	cr_assert(desk_is(d->lines[before], "params.progress", "0"));
+	cr_assert(desk_is(d->lines[before + 1], "params.progress", "1"));
 	desk_free(d);
 }
 
@@ -115,6 +171,43 @@ Test(load, unload_waits_for_streams_and_with_force_ends_them)
 	desk_ask(d, "5", "unload_model", "{\"model_id\":\"m\",\"force\":true}");
 	cr_assert(desk_is(
 		desk_hear_from(d, from, "stream.event"), "params.finish_reason", "\"cancelled\""));
+	desk_free(d);
+}
+
+Test(load, an_unload_that_waits_is_joined_by_others_of_which_one_may_force_it)
+{
+	struct desk *d = desk_new_loaded();
+	/* Nobody acknowledges: it stays. */
+	desk_ask(d, "1", "generate",
+		"{\"model_id\":\"m\",\"prompt\":\"x\",\"ignore_eos\":true,\"stream_id\":\"s\","
+		"\"max_tokens\":400,\"stream_options\":{\"ack_window\":2}}");
+	for (int id = 2; id <= 3; id++)
+		desk_say(d,
+			"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"unload_model\","
+			"\"params\":{\"model_id\":\"m\"}}",
+			id);
+	cr_assert_eq(desk_count(d, "\"success\""), 0);
+	const char *forced =
+		desk_ask(d, "4", "unload_model", "{\"model_id\":\"m\",\"force\":true}");
+	cr_assert(desk_is(forced, "result.success", "true"), "%s", forced);
+	cr_assert_eq(desk_count(d, "\"success\":true"), 3);
+	cr_assert(desk_is(desk_hear(d, "stream.event"), "params.finish_reason", "\"cancelled\""));
+	desk_free(d);
+}
+
+Test(load, an_unload_between_two_loads_is_done_between_them)
+{
+	struct desk *d = desk_new();
+	desk_say(d,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"load_model\",\"params\":{" LOAD "}}");
+	desk_say(d, "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"unload_model\",\"params\":{"
+		    "\"model_id\":\"m\"}}");
+	desk_say(d,
+		"{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"load_model\",\"params\":{" LOAD "}}");
+	const char *tokens = desk_ask(d, "4", "tokenize", "{\"model_id\":\"m\",\"text\":\"One\"}");
+	cr_assert(strstr(tokens, "\"count\":"), "%s", tokens);
+	cr_assert(desk_is(desk_hear(d, "\"id\":2,"), "result.success", "true"));
+	cr_assert(desk_is(desk_hear(d, "\"id\":3,"), "result.state", "\"ready\""));
 	desk_free(d);
 }
 
