@@ -70,6 +70,25 @@ static inline void v_store_n(float *p, v16 v, size_t n)
 	_mm256_maskstore_ps(p + 8, v_first8(v_above8(n)), v.b);
 }
 
+static inline v16 v_load_twice_n(const float *p, size_t n)
+{
+	__m256 x = _mm256_maskload_ps(p, v_first8(n / 2));
+	__m256 low = _mm256_unpacklo_ps(x, x), high = _mm256_unpackhi_ps(x, x);
+
+	return (v16) { _mm256_permute2f128_ps(low, high, 0x20),
+		_mm256_permute2f128_ps(low, high, 0x31) };
+}
+
+static inline __m256 v_swap_pairs8(__m256 v)
+{
+	return _mm256_permute_ps(v, 0xb1);
+}
+
+static inline v16 v_swap_pairs(v16 v)
+{
+	return V_EACH1(v_swap_pairs8, v);
+}
+
 static inline __m256 v_widen_bf16(__m128i h)
 {
 	return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));

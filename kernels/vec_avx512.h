@@ -53,6 +53,20 @@ static inline void v_store_n(float *p, v16 v, size_t n)
 	_mm512_mask_storeu_ps(p, v_first(n), v);
 }
 
+/* Lanes 2i and 2i + 1 are p[i], the first n of them. */
+static inline v16 v_load_twice_n(const float *p, size_t n)
+{
+	const __m512i each = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+
+	return _mm512_permutexvar_ps(each, _mm512_maskz_loadu_ps(v_first(n / 2), p));
+}
+
+/* Neighbours, 2i and 2i + 1, in each other's place. */
+static inline v16 v_swap_pairs(v16 v)
+{
+	return _mm512_permute_ps(v, 0xb1);
+}
+
 static inline v16 v_widen_bf16(__m256i h)
 {
 	return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));

@@ -74,6 +74,22 @@ static inline void v_store_n(float *p, v16 v, size_t n)
 	memcpy(p, x, n * sizeof *x);
 }
 
+static inline v16 v_load_twice_n(const float *p, size_t n)
+{
+	float x[8] = { 0 };
+	v16 r;
+
+	memcpy(x, p, n / 2 * sizeof *x);
+	V_EACH(r, vcombine_f32(vdup_n_f32(x[2 * e]), vdup_n_f32(x[2 * e + 1])));
+	return r;
+}
+
+static inline v16 v_swap_pairs(v16 v)
+{
+	V_EACH(v, vrev64q_f32(v.v[e]));
+	return v;
+}
+
 static inline v16 v_load_bf16(const void *p)
 {
 	const uint16_t *h = p;

@@ -76,11 +76,28 @@ static void rope_half(const struct rope *a)
 	}
 }
 
+/* Of a pair (a, b), -b·sin and a·sin are added to a·cos and b·cos. */
+static void rope_pairs(const struct rope *a)
+{
+	static const float signs[16] = { -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1 };
+
+	for (size_t h = 0; h < a->n_heads; h++) {
+		float *x = a->x + h * a->head_stride;
+		FOR_LANES(a->n_rot, {
+			v16 both = v_load_n(x + i, c), cos = v_load_twice_n(a->cos + i / 2, c);
+			v16 sin = v_mul(v_load_twice_n(a->sin + i / 2, c), v_load(signs));
+			both = v_add(v_mul(both, cos), v_mul(v_swap_pairs(both), sin));
+			v_store_n(x + i, both, c);
+		})
+	}
+}
+
 static void fill_rows(struct kernels *k)
 {
 	k->rmsnorm = rmsnorm;
 	k->layernorm = layernorm;
 	k->rope_half = rope_half;
+	k->rope_pairs = rope_pairs;
 }
 #endif
 #endif

@@ -2,10 +2,14 @@
 #include "kernels/attention.h"
 #include "protocol/mem.h"
 #include "worker/model/backend_cpu.h"
+#include "worker/model/huge.h"
 #include <stdlib.h>
 #include <string.h>
 
 #define ALIGNMENT 64
+/* From here on a product writes rows that lie pages apart, and more of them than the processor
+ * keeps addresses of; below, small pages leave what no prompt has needed yet untouched. */
+#define HUGE_LEAST ((size_t)16 << 20)
 
 /* Two passes over the same list: the first, without memory, adds up what the second hands
  * out. A size that overflows turns into SIZE_MAX and fails the allocation. */
@@ -145,6 +149,8 @@ struct step *cpu_step_new(
 		return NULL;
 	}
 	s->arena = a.base;
+	if (a.n_bytes >= HUGE_LEAST)
+		huge_advise(a.base, a.n_bytes);
 	a.base += -(uintptr_t)a.base & (ALIGNMENT - 1);
 	a.n_bytes = 0;
 	lay_out(s, &a);
