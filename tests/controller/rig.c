@@ -155,6 +155,14 @@ void rig_await_over(struct rig *r)
 	hear(r);
 }
 
+bool rig_all_ready(struct rig *r)
+{
+	for (int i = 0; i < r->c->fleet.n; i++)
+		if (!worker_is_ready(&r->c->fleet.workers[i]))
+			return false;
+	return true;
+}
+
 void rig_load(struct rig *r)
 {
 	rig_send(r, "{\"jsonrpc\":\"2.0\",\"id\":\"load\",\"method\":\"load_model\","

@@ -37,10 +37,22 @@ void rig_await_over(struct rig *r);
 size_t rig_count(const struct rig *r, const char *part);   /* messages heard with it */
 ptrdiff_t rig_find(const struct rig *r, const char *part); /* index of the first, or -1 */
 
+bool rig_all_ready(struct rig *r); /* every worker serves, for rig_until() */
+
 /* Send load_model of "m" and await its answer (id "load"). */
 void rig_load(struct rig *r);
 /* The message holds the part, or the test fails and shows it. */
 void rig_assert_has(const char *text, const char *part);
+
+/* A suite whose tests have a rig `r`, which is closed behind each. */
+#define RIG_SUITE(suite)               \
+	static struct rig r;           \
+	static void close_rig(void)    \
+	{                              \
+		if (r.c)               \
+			rig_close(&r); \
+	}                              \
+	TestSuite(suite, .fini = close_rig, .timeout = 60)
 
 /* Requests as text. */
 #define ARGS(...) ((const char *const[]) { __VA_ARGS__, NULL })

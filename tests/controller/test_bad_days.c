@@ -7,22 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct rig r;
-
-static void stop(void)
-{
-	if (r.c)
-		rig_close(&r);
-}
-TestSuite(bad_days, .fini = stop, .timeout = 60);
-
-static bool all_ready(struct rig *rig)
-{
-	for (int i = 0; i < rig->c->fleet.n; i++)
-		if (!worker_is_ready(&rig->c->fleet.workers[i]))
-			return false;
-	return true;
-}
+RIG_SUITE(bad_days);
 
 /* -- crashes ---------------------------------------------------------------------------- */
 
@@ -32,7 +17,7 @@ Test(bad_days, a_model_that_kills_its_worker_is_answered_and_not_loaded_again)
 	rig_load(&r);
 	rig_send(&r, CALL("1", "load_model", "{\"model_id\":\"deadly\"}"));
 	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"phase\":\"load\"");
-	rig_until(&r, all_ready);
+	rig_until(&r, rig_all_ready);
 	rig_send(&r, TOKENIZE("2", "x"));
 	rig_assert_has(rig_await(&r, "\"id\":2,"), "\"tokens\"");
 	cr_assert_eq(r.c->fleet.workers[0].sup.restarts, 1);
@@ -70,7 +55,7 @@ static bool first_is_back(struct rig *rig)
 Test(bad_days, a_worker_that_died_while_others_still_load_gets_the_model_back)
 {
 	rig_open(&r, ARGS("--workers=2"));
-	rig_until(&r, all_ready);
+	rig_until(&r, rig_all_ready);
 	kill(r.c->fleet.workers[1].pid, SIGSTOP);
 	rig_send(&r, CALL("1", "load_model", "{\"model_id\":\"m\"}"));
 	rig_until(&r, first_has_it);

@@ -55,20 +55,7 @@ Test(breaker, faults_that_are_far_apart_do_not_count_together)
 	}
 }
 
-static struct rig r;
-
-static void stop(void)
-{
-	if (r.c)
-		rig_close(&r);
-}
-TestSuite(tripped, .fini = stop, .timeout = 60);
-
-static bool all_ready(struct rig *rig)
-{
-	return worker_is_ready(&rig->c->fleet.workers[0]) &&
-	       worker_is_ready(&rig->c->fleet.workers[1]);
-}
+RIG_SUITE(tripped);
 
 Test(tripped, users_mistakes_leave_it_closed_and_crashes_send_calls_to_others)
 {
@@ -82,7 +69,7 @@ Test(tripped, users_mistakes_leave_it_closed_and_crashes_send_calls_to_others)
 		kill(r.c->fleet.workers[0].pid, SIGKILL);
 		while (r.c->fleet.workers[0].breaker.n_faults <= (unsigned)i)
 			event_base_loop(r.base, EVLOOP_ONCE);
-		rig_until(&r, all_ready);
+		rig_until(&r, rig_all_ready);
 	}
 	cr_assert_gt(r.c->fleet.workers[0].breaker.open_until_us, 0);
 	r.c->fleet.workers[0].breaker.open_until_us = UINT64_MAX; /* however slow this machine */

@@ -8,14 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct rig r;
-
-static void stop(void)
-{
-	if (r.c)
-		rig_close(&r);
-}
-TestSuite(controller, .fini = stop, .timeout = 60);
+RIG_SUITE(controller);
 
 static bool is_in_flight(struct rig *rig)
 {

@@ -5,13 +5,7 @@
 #include <signal.h>
 #include <string.h>
 
-static struct rig r;
-
-static void stop(void)
-{
-	rig_close(&r);
-}
-TestSuite(flow, .fini = stop, .timeout = 60);
+RIG_SUITE(flow);
 
 static size_t n_tokens_of_s(struct rig *rig)
 {

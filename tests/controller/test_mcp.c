@@ -6,14 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct rig r;
-
-static void stop(void)
-{
-	if (r.c)
-		rig_close(&r);
-}
-TestSuite(mcp, .fini = stop, .timeout = 60);
+RIG_SUITE(mcp);
 
 #define TOOL(id, name, arguments) \
 	CALL(id, "tools/call", "{\"name\":\"" name "\",\"arguments\":" arguments "}")

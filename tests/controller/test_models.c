@@ -6,14 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct rig r;
-
-static void stop(void)
-{
-	if (r.c)
-		rig_close(&r);
-}
-TestSuite(models, .fini = stop, .timeout = 60);
+RIG_SUITE(models);
 
 #define LOAD(id, model)   CALL(id, "load_model", "{\"model_id\":\"" model "\"}")
 #define UNLOAD(id, model) CALL(id, "unload_model", "{\"model_id\":\"" model "\"}")

@@ -87,14 +87,7 @@ Test(once, the_oldest_make_room_in_number_and_in_bytes_and_giants_are_not_kept)
 	CALL(id, "generate",   \
 		"{\"model_id\":\"m\",\"prompt\":\"p\",\"idempotency_key\":\"k\"" more "}")
 
-static struct rig r;
-
-static void stop(void)
-{
-	if (r.c)
-		rig_close(&r);
-}
-TestSuite(joined, .fini = stop, .timeout = 60);
+RIG_SUITE(joined);
 
 static bool one_waits(struct rig *rig)
 {

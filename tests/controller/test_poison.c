@@ -91,14 +91,7 @@ Test(poison, the_oldest_make_room_in_number_and_in_bytes)
 
 /* -- in the controller ------------------------------------------------------------------ */
 
-static struct rig r;
-
-static void stop(void)
-{
-	if (r.c)
-		rig_close(&r);
-}
-TestSuite(refused, .fini = stop, .timeout = 60);
+RIG_SUITE(refused);
 
 /* The answer without its id. */
 static const char *error_of(const char *id)

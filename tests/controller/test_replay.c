@@ -8,22 +8,7 @@
 
 #define REPLAYED(id, stream, more) GENERATE(id, stream, ",\"resume\":\"replay\"" more)
 
-static struct rig r;
-
-static void stop(void)
-{
-	if (r.c)
-		rig_close(&r);
-}
-TestSuite(replay, .fini = stop, .timeout = 60);
-
-static bool all_ready(struct rig *rig)
-{
-	for (int i = 0; i < rig->c->fleet.n; i++)
-		if (!worker_is_ready(&rig->c->fleet.workers[i]))
-			return false;
-	return true;
-}
+RIG_SUITE(replay);
 
 static void assert_whole(const char *stream, size_t n)
 {
@@ -58,7 +43,7 @@ Test(replay, streams_of_a_killed_worker_go_on_where_they_stopped_and_it_comes_ba
 	for (int i = 0; i < 8; i++)
 		assert_whole((char[]) { 's', (char)('0' + i), 0 }, 25);
 	cr_assert_eq(r.c->metrics.counts[METRICS_REPLAYS], 4);
-	rig_until(&r, all_ready);
+	rig_until(&r, rig_all_ready);
 	cr_assert_eq(r.c->fleet.workers[0].sup.restarts, 1);
 	cr_assert(model_is_at(models_find(&r.c->models, "m"), 0));
 	cr_assert_neq(r.c->fleet.workers[0].pid, victim);

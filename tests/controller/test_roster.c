@@ -8,14 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct rig r;
-
-static void stop(void)
-{
-	if (r.c)
-		rig_close(&r);
-}
-TestSuite(roster, .fini = stop, .timeout = 60);
+RIG_SUITE(roster);
 
 static struct worker *at(int i)
 {

@@ -158,14 +158,7 @@ Test(route, what_may_not_share_a_cache_has_no_affinity)
 
 /* -- in the controller ------------------------------------------------------------------ */
 
-static struct rig r;
-
-static void stop(void)
-{
-	if (r.c)
-		rig_close(&r);
-}
-TestSuite(routing, .fini = stop, .timeout = 60);
+RIG_SUITE(routing);
 
 static size_t streams_at(int worker)
 {

@@ -1,6 +1,7 @@
 /* rig.c - what the engine's tests share. */
 #include "tests/worker/rig.h"
 #include "protocol/mem.h"
+#include "worker/engine/lane.h"
 #include "worker/text/tokenizer.h"
 #include <criterion/criterion.h>
 #include <math.h>
@@ -100,6 +101,22 @@ struct job *rig_job(struct rig *r, const int32_t *prompt, size_t n)
 	j->skip_special = true;
 	j->arrived = clock_now();
 	return j;
+}
+
+struct job *rig_long_job(struct rig *r, uint64_t salt, size_t n_tokens)
+{
+	int32_t prompt[40];
+	rig_prompt(prompt, 40, salt);
+	struct job *j = rig_job(r, prompt, 40);
+	j->max_tokens = n_tokens;
+	j->ignore_eos = true;
+	return j;
+}
+
+void rig_must_owe_nothing(const struct rig *r)
+{
+	const struct lane *l = model_ref_state(r->model);
+	cr_assert(l->promised.blocks == 0 && l->promised.slots == 0);
 }
 
 struct job *rig_text_job(struct rig *r, const char *prompt)

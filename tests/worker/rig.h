@@ -63,10 +63,15 @@ void rig_free(struct rig *r);             /* drains first when running */
 /* A generate job of 16 tokens, greedy with logprobs. Owned until submitted. */
 struct job *rig_job(struct rig *r, const int32_t *prompt, size_t n);
 struct job *rig_text_job(struct rig *r, const char *prompt);
+/* The same behind 40 tokens of rig_prompt(), of so many tokens that no end of text ends. */
+struct job *rig_long_job(struct rig *r, uint64_t salt, size_t n_tokens);
 struct job *rig_check_job(
 	struct rig *r, const int32_t *prompt, size_t n, const int32_t *draft, size_t n_draft);
 /* Prompt of n ids, different for every salt. */
 void rig_prompt(int32_t *ids, size_t n, uint64_t salt);
+
+/* No KV block and no place is promised to anybody; of an engine that has stopped. */
+void rig_must_owe_nothing(const struct rig *r);
 
 struct heard *rig_submit(struct rig *r, struct job *j);
 struct heard *rig_submit_hooked(struct rig *r, struct job *j, const struct heard *hooks);

@@ -13,16 +13,6 @@ TestSuite(engine_ends, .timeout = 600);
 /* Tokens of a long job: KV blocks for 40 + LONG - 1 positions are 5. */
 #define LONG 100
 
-static struct job *long_job(struct rig *r, uint64_t salt)
-{
-	int32_t prompt[40];
-	rig_prompt(prompt, 40, salt);
-	struct job *j = rig_job(r, prompt, 40);
-	j->max_tokens = LONG;
-	j->ignore_eos = true;
-	return j;
-}
-
 static void must_end(struct heard *h, enum finish finish)
 {
 	rig_wait(h);
@@ -35,12 +25,6 @@ static size_t free_blocks(struct rig *r)
 {
 	struct lane *l = model_ref_state(r->model);
 	return kv_pool_free_blocks(l->kv);
-}
-
-static void nothing_is_promised(struct rig *r)
-{
-	struct lane *l = model_ref_state(r->model);
-	cr_assert(l->promised.blocks == 0 && l->promised.slots == 0);
 }
 
 static size_t all_blocks(struct rig *r)
@@ -60,9 +44,9 @@ static void cancel_at_third(struct heard *h, const struct job_token *t)
 Test(engine_ends, a_cancel_in_decode_lets_no_further_token_out)
 {
 	struct rig *r = rig_new();
-	struct heard *other = rig_submit(r, long_job(r, 1));
+	struct heard *other = rig_submit(r, rig_long_job(r, 1, LONG));
 	struct heard *h = rig_submit_hooked(
-		r, long_job(r, 2), &(struct heard) { .on_token = cancel_at_third });
+		r, rig_long_job(r, 2, LONG), &(struct heard) { .on_token = cancel_at_third });
 	must_end(h, FINISH_CANCELLED);
 	cr_assert_eq(h->choices[0].n, 3, "told during its third token, no fourth came");
 	cr_assert_eq(h->choices[0].result.completion_tokens, 3);
@@ -84,7 +68,7 @@ Test(engine_ends, a_cancel_that_was_told_true_ends_cancelled_even_at_the_last_to
 {
 	struct rig *r = rig_new();
 	struct heard *h = rig_submit_hooked(
-		r, long_job(r, 2), &(struct heard) { .on_token = cancel_at_last });
+		r, rig_long_job(r, 2, LONG), &(struct heard) { .on_token = cancel_at_last });
 	must_end(h, FINISH_CANCELLED);
 	cr_assert_eq(h->choices[0].n, LONG);
 	heard_free(h);
@@ -109,7 +93,7 @@ Test(engine_ends, a_cancel_reaches_a_neighbour_within_the_same_step)
 {
 	struct rig *r = rig_open(1, RIG_KV, 4);
 	struct victim v = { 0 };
-	struct job *first = long_job(r, 1), *j = long_job(r, 2);
+	struct job *first = rig_long_job(r, 1, LONG), *j = rig_long_job(r, 2, LONG);
 	j->max_tokens = 400;
 	struct heard *killer = rig_submit_hooked(
 		r, first, &(struct heard) { .on_token = cancel_victim, .hook_arg = &v });
@@ -146,9 +130,9 @@ Test(engine_ends, a_cancel_in_prefill_computes_no_further_chunk)
 Test(engine_ends, a_cancel_reaches_who_waits_in_line)
 {
 	struct rig *r = rig_open(1, RIG_KV, 1);
-	struct heard *first = rig_submit(r, long_job(r, 1));
-	struct heard *second = rig_submit(r, long_job(r, 2));
-	struct heard *third = rig_submit(r, long_job(r, 3));
+	struct heard *first = rig_submit(r, rig_long_job(r, 1, LONG));
+	struct heard *second = rig_submit(r, rig_long_job(r, 2, LONG));
+	struct heard *third = rig_submit(r, rig_long_job(r, 3, LONG));
 	cr_assert(engine_cancel(r->engine, second->key));
 	cr_assert_not(engine_cancel(r->engine, 999));
 	cr_assert_eq(engine_active(r->engine), 3);
@@ -168,7 +152,7 @@ Test(engine_ends, a_cancel_reaches_who_waits_in_line)
 Test(engine_ends, cancelling_a_job_ends_all_its_choices)
 {
 	struct rig *r = rig_new();
-	struct job *j = long_job(r, 1);
+	struct job *j = rig_long_job(r, 1, LONG);
 	j->n_choices = 4;
 	struct heard *h = rig_submit_hooked(r, j, &(struct heard) { .on_token = cancel_at_third });
 	must_end(h, FINISH_CANCELLED);
@@ -182,7 +166,8 @@ Test(engine_ends, cancelling_a_job_ends_all_its_choices)
 Test(engine_ends, cancelling_a_model_ends_its_jobs)
 {
 	struct rig *r = rig_new();
-	struct heard *a = rig_submit(r, long_job(r, 1)), *b = rig_submit(r, long_job(r, 2));
+	struct heard *a = rig_submit(r, rig_long_job(r, 1, LONG)),
+		     *b = rig_submit(r, rig_long_job(r, 2, LONG));
 	engine_cancel_model(r->engine, (struct model_ref *)r->catalog);
 	cr_assert_eq(engine_active(r->engine), 2, "another model's");
 	engine_cancel_model(r->engine, r->model);
@@ -198,7 +183,7 @@ Test(engine_ends, cancelling_a_model_ends_its_jobs)
 Test(engine_ends, a_deadline_ends_the_text_with_what_there_is)
 {
 	struct rig *r = rig_new();
-	struct job *j = long_job(r, 1);
+	struct job *j = rig_long_job(r, 1, LONG);
 	j->deadline = j->arrived - 1;
 	struct heard *late = rig_submit(r, j);
 	must_end(late, FINISH_TIMEOUT);
@@ -217,7 +202,7 @@ static void pass_the_deadline(struct heard *h, const struct job_token *t)
 Test(engine_ends, a_deadline_in_decode_ends_before_the_next_token)
 {
 	struct rig *r = rig_open(1, RIG_KV, 4);
-	struct job *j = long_job(r, 1);
+	struct job *j = rig_long_job(r, 1, LONG);
 	/* The fifth token's sink sees to it that the deadline has passed. */
 	double until = j->deadline = clock_now() + 0.5;
 	rig_start(r);
@@ -246,10 +231,10 @@ Test(engine_ends, an_idle_timeout_ends_who_hears_nothing_for_so_long)
 		.max_running = 4,
 		.gate = take_a_while,
 		.gate_arg = &wait });
-	struct job *j = long_job(r, 1);
+	struct job *j = rig_long_job(r, 1, LONG);
 	j->idle_timeout = 0.01;
 	struct heard *h = rig_submit(r, j);
-	struct job *patient = long_job(r, 2);
+	struct job *patient = rig_long_job(r, 2, LONG);
 	patient->idle_timeout = 60;
 	patient->max_tokens = 5;
 	struct heard *other = rig_submit(r, patient);
@@ -270,7 +255,7 @@ Test(engine_ends, urgent_goes_first_and_equals_keep_their_order)
 		PRIORITY_URGENT };
 	struct heard *h[4];
 	for (size_t i = 0; i < 4; i++) {
-		struct job *j = long_job(r, i);
+		struct job *j = rig_long_job(r, i, LONG);
 		j->max_tokens = 3;
 		j->priority = of[i];
 		j->arrived = 1000 + (double)i * 0.001;
@@ -294,8 +279,8 @@ Test(engine_ends, two_models_take_turns)
 	struct model_options load = { .path = RIG_MODEL };
 	cr_assert_eq(model_open(&load, &m, &f), 0, "%s", f.text);
 	catalog_put(r->catalog, "second", m);
-	struct heard *a = rig_submit(r, long_job(r, 1));
-	struct job *j = long_job(r, 1);
+	struct heard *a = rig_submit(r, rig_long_job(r, 1, LONG));
+	struct job *j = rig_long_job(r, 1, LONG);
 	model_ref_release(j->model);
 	j->model = catalog_get(r->catalog, "second", &f);
 	j->max_tokens = LONG - 30;
@@ -327,7 +312,7 @@ Test(engine_ends, what_never_fits_is_refused_with_the_counts)
 {
 	struct rig *r = rig_open(1, kv_bytes(4), 4);
 	rig_start(r);
-	struct heard *h = rig_run(r, long_job(r, 1));
+	struct heard *h = rig_run(r, rig_long_job(r, 1, LONG));
 	must_end(h, FINISH_ERROR);
 	const struct fault *f = &h->choices[0].result.fault;
 	cr_assert_eq(f->err, ERR_NOMEM);
@@ -342,7 +327,7 @@ Test(engine_ends, what_does_not_fit_now_waits_and_everyone_finishes)
 	struct rig *r = rig_open(1, kv_bytes(10), 32);
 	struct heard *h[12];
 	for (size_t i = 0; i < 12; i++) {
-		struct job *j = long_job(r, i);
+		struct job *j = rig_long_job(r, i, LONG);
 		j->max_tokens = 10 + (i * 53) % 90;
 		j->n_choices = i % 5 == 0 ? 2 : 1;
 		if (j->n_choices == 2)
@@ -395,7 +380,7 @@ Test(engine_ends, many_jobs_with_random_cancels_leave_no_block_behind)
 	cr_assert_gt(n_heard_cancelled, 0);
 	cr_assert_eq(free_blocks(r), all_blocks(r));
 	rig_stop(r, true);
-	nothing_is_promised(r);
+	rig_must_owe_nothing(r);
 	rig_free(r);
 }
 
@@ -406,7 +391,7 @@ Test(engine_ends, a_drain_lets_everyone_finish)
 	struct rig *r = rig_open(1, RIG_KV, 2);
 	struct heard *h[4];
 	for (size_t i = 0; i < 4; i++)
-		h[i] = rig_submit(r, long_job(r, i));
+		h[i] = rig_submit(r, rig_long_job(r, i, LONG));
 	rig_start(r);
 	rig_stop(r, true);
 	for (size_t i = 0; i < 4; i++) {
@@ -421,7 +406,7 @@ Test(engine_ends, a_stop_without_drain_cancels_everyone)
 	struct rig *r = rig_open(1, RIG_KV, 2);
 	struct heard *h[4];
 	for (size_t i = 0; i < 4; i++)
-		h[i] = rig_submit(r, long_job(r, i));
+		h[i] = rig_submit(r, rig_long_job(r, i, LONG));
 	rig_start(r);
 	rig_stop(r, false);
 	for (size_t i = 0; i < 4; i++) {
@@ -437,7 +422,7 @@ Test(engine_ends, a_job_after_the_stop_is_told_so)
 	struct rig *r = rig_open(1, RIG_KV, 2);
 	rig_start(r);
 	rig_stop(r, true);
-	struct heard *h = rig_submit(r, long_job(r, 1));
+	struct heard *h = rig_submit(r, rig_long_job(r, 1, LONG));
 	model_ref_release(r->model);
 	catalog_free(r->catalog);
 	engine_free(r->engine);

@@ -55,7 +55,7 @@ static void close_clean(struct rig *r)
 	struct lane *l = lane_of(r);
 	cr_assert_eq(kv_pool_free_blocks(l->kv) + prefix_blocks(l->prefixes), kv_pool_blocks(l->kv),
 		"blocks leaked");
-	cr_assert(l->promised.blocks == 0 && l->promised.slots == 0);
+	rig_must_owe_nothing(r);
 	rig_free(r);
 }
 

@@ -1,7 +1,6 @@
 /* test_resume.c - a request that was lost goes on, to the bit. */
 #include "protocol/mem.h"
 #include "tests/worker/rig.h"
-#include "worker/engine/lane.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,8 +164,7 @@ Test(resume, choices_that_share_less_find_room_in_the_least_that_lets_them_in)
 	struct heard *whole = rig_run(r, choices(r, 0));
 	must_resume(r, choices(r, 0), whole, k);
 	rig_stop(r, true);
-	const struct lane *l = model_ref_state(r->model);
-	cr_assert(l->promised.blocks == 0 && l->promised.slots == 0);
+	rig_must_owe_nothing(r);
 	heard_free(whole);
 	rig_free(r);
 }
