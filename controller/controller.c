@@ -7,10 +7,12 @@
 #include "controller/drain.h"
 #include "controller/flow.h"
 #include "controller/local.h"
+#include "controller/lone.h"
 #include "controller/orphan.h"
 #include "controller/relay.h"
 #include "controller/replay.h"
 #include "controller/roster.h"
+#include "protocol/cpus.h"
 #include "protocol/log.h"
 #include "protocol/mem.h"
 #include <signal.h>
@@ -243,6 +245,18 @@ static void on_orphaned(void *arg)
 	drain_leave(arg, "the parent process is gone");
 }
 
+/* A process with one processor would keep it from those that it waits for. */
+static void turn_until_over(struct controller *c)
+{
+	struct lone lone = { 0 };
+	const bool may_watch = cpus_allowed() > 1;
+	while (c->phase != PHASE_OVER) {
+		const bool watch = may_watch && lone_expects(&lone, clock_us());
+		event_base_loop(c->base, watch ? EVLOOP_NONBLOCK : EVLOOP_ONCE);
+		lone_note(&lone, registry_count(c->registry) + c->streams.n, clock_us());
+	}
+}
+
 int controller_serve(const struct options *opt, int in_fd, int out_fd, pid_t parent)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -266,7 +280,7 @@ int controller_serve(const struct options *opt, int in_fd, int out_fd, pid_t par
 		event_add(events[i], NULL);
 	}
 	orphan_watch_init(&orphan, base, parent, on_orphaned, c);
-	event_base_dispatch(base);
+	turn_until_over(c);
 	int code = c->exit_code;
 	controller_free(c);
 	record_close(record);
