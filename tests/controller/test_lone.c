@@ -1,8 +1,8 @@
 #include "controller/lone.h"
 #include <criterion/criterion.h>
 
-#define SHORT (LONE_US / 2)
-#define LONG  (LONE_US * 20)
+#define SHORT ((uint64_t)LONE_US / 2)
+#define LONG  ((uint64_t)LONE_US * 20)
 
 /* The call count becomes n after so long; is it watched from then on? */
 static bool after(struct lone *l, uint64_t *now, uint64_t us, size_t n)
