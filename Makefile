@@ -290,7 +290,7 @@ bench-engine: all $B/bin/bench_gguf ## what requests beside each other cost: PAR
 	@python3 bench/engine.py
 bench-steady: all ## whether a worker grows: REQUESTS=1000000 short ones of every kind
 	@python3 bench/steady.py
-bench-limits: all $B/bin/bench_gguf $B/bin/bench_limits ## bandwidth and peaks, and which part kernels and steps reach
+bench-limits: all $B/bin/bench_gguf $B/bin/bench_limits ## bandwidth and peaks, and which part kernels and steps reach: PARTS="steps depth"
 	@python3 bench/limits.py
 
 # llama.cpp, as npm builds it, lives in build/peer.
