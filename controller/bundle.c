@@ -75,7 +75,7 @@ static void write_bundle(const struct worker *w, const char *when, struct buf *o
 	jout_key_cstr(out, "last_error", w->last_error);
 	jout_key(out, "signal");
 	if (w->end.signal)
-		buf_addf(out, "\"SIG%s\"", sigabbrev_np(w->end.signal));
+		buf_addf(out, "\"SIG%s\"", worker_signal_name(w));
 	else
 		buf_adds(out, "null");
 	jout_key_int(out, "exit_code", w->end.exit_code);

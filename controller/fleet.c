@@ -75,7 +75,7 @@ static void on_initialized(void *arg, const struct peer_reply *r)
 static void greet(struct worker *w)
 {
 	static const char params[] =
-		"{\"protocolVersion\":\"1\",\"capabilities\":{},"
+		"{\"protocolVersion\":\"1\",\"capabilities\":{\"takes_over\":true},"
 		"\"clientInfo\":{\"name\":\"tandem\",\"version\":\"" TANDEM_VERSION "\"}}";
 	struct json_span span = { params, sizeof params - 1 };
 	peer_call(w->peer, "initialize", span, on_initialized, w);
@@ -163,6 +163,12 @@ static void kill_group(struct worker *w)
 		kill(-w->pid, SIGKILL);
 }
 
+const char *worker_signal_name(const struct worker *w)
+{
+	const char *name = sigabbrev_np(w->end.signal);
+	return name ? name : "RT";
+}
+
 static void note_end(struct worker *w, int status)
 {
 	w->end.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -177,7 +183,7 @@ static void note_end(struct worker *w, int status)
 		snprintf(w->last_error, sizeof w->last_error, "stopped answering: %.200s", said);
 	else if (w->end.signal)
 		snprintf(w->last_error, sizeof w->last_error, "killed by SIG%s: %.200s",
-			sigabbrev_np(w->end.signal), said);
+			worker_signal_name(w), said);
 	else
 		snprintf(w->last_error, sizeof w->last_error, "exit %d: %.200s", w->end.exit_code,
 			said);
@@ -450,7 +456,7 @@ static void write_end(const struct worker *w, struct buf *out)
 	jout_key(out, "signal");
 	if (w->end.signal) {
 		buf_adds(out, "\"SIG");
-		buf_adds(out, sigabbrev_np(w->end.signal) ? sigabbrev_np(w->end.signal) : "?");
+		buf_adds(out, worker_signal_name(w));
 		buf_addc(out, '"');
 	} else {
 		buf_adds(out, "null");

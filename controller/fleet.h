@@ -100,6 +100,8 @@ void fleet_happened(struct worker *w, enum sup_event event);
 
 struct worker *fleet_worker(struct fleet *f, int index);
 bool worker_is_ready(const struct worker *w);
+/* Of the signal that ended its latest process: "KILL", or "RT" of one that has only a number. */
+const char *worker_signal_name(const struct worker *w);
 
 /* What a worker's end took with it. */
 struct crash_note {

@@ -37,11 +37,13 @@ static bool wants_replay(struct json_span params)
 }
 
 /* Behind a command a line may have been cut. What a request does to a worker ends it by an exit or
- * another signal, or makes it break the protocol; SIGKILL comes from outside, or from us when it
- * was silent. */
+ * another signal, or makes it break the protocol; these come from outside, or SIGKILL from us when
+ * it was silent. */
 static bool is_doubted(const struct worker *w)
 {
-	return w->c->opt->n_commands > 0 || (w->end.signal == SIGKILL && !w->broke);
+	const int n = w->end.signal;
+	const bool is_from_outside = n == SIGKILL || n == SIGTERM || n == SIGINT || n == SIGHUP;
+	return w->c->opt->n_commands > 0 || (is_from_outside && !w->broke);
 }
 
 static enum retry_verdict judge(const struct worker *w, struct retry_case *r)

@@ -64,6 +64,8 @@ void handle_initialize(struct request *rq)
 	const char *name = params_str(client, "name");
 	if (name)
 		log_info("client: %.100s", name);
+	rq->w->is_replaceable =
+		params_bool(params_get(rq->params, "capabilities"), "takes_over", false);
 	buf_addc(&out, '{');
 	jout_key_cstr(&out, "protocolVersion", "1");
 	jout_key(&out, "capabilities");

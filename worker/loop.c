@@ -76,6 +76,16 @@ static void read_host(struct loop *l)
 	l->backlog = true;
 }
 
+/* A client that goes on elsewhere with what was here takes an end by a signal for what it is; of
+ * a drain it would see calls refused and streams cancelled, which nobody cancelled. */
+static void die_of(int number)
+{
+	const struct sigaction usual = { .sa_handler = SIG_DFL };
+	log_info("ending: a signal");
+	sigaction(number, &usual, NULL);
+	raise(number);
+}
+
 static void read_signal(struct loop *l)
 {
 	unsigned char number;
@@ -88,6 +98,8 @@ static void read_signal(struct loop *l)
 			l->abandoned = true;
 		}
 	} else if (l->w->phase == PHASE_SERVING) {
+		if (l->w->is_replaceable)
+			die_of(number);
 		loop_drain(l->w, "a signal");
 		l->w->exit_asked = true;
 	} else {

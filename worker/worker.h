@@ -40,10 +40,11 @@ struct worker {
 	uint64_t last_key;        /* of the jobs given to the engine */
 	struct reply *on_drained; /* the `shutdown` request, answered when nothing is left */
 	enum phase phase;
-	double drain_until; /* clock_now() based, once the phase is not SERVING */
-	bool exit_asked;    /* `exit` or a signal: leave without waiting for the end of stdin */
-	double started;     /* clock_now() */
-	size_t n_emitted;   /* tokens written, for --dev-crash-after */
+	double drain_until;  /* clock_now() based, once the phase is not SERVING */
+	bool exit_asked;     /* `exit` or a signal: leave without waiting for the end of stdin */
+	bool is_replaceable; /* the client said `takes_over`: a signal ends us at once */
+	double started;      /* clock_now() */
+	size_t n_emitted;    /* tokens written, for --dev-crash-after */
 };
 
 /* One request, with what it owns: a handler uses up params and reply. */

@@ -62,6 +62,27 @@ class WorkerKilled(unittest.TestCase):
         self.host.close()
 
 
+class WorkerToldToEnd(unittest.TestCase):
+    def test_a_signal_to_a_worker_costs_no_stream_a_byte_and_no_call_its_answer(self):
+        """Of one that drained instead, the stream that waits would end cancelled, the call refused."""
+        with tandem("--restarts=8") as host:
+            host.load()
+            asked = {"prompt": "Once upon a time", "max_tokens": 40, "ignore_eos": True, "seed": 3}
+            plain = host.stream(**asked)
+            signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGBUS)
+            for n, number in enumerate(signals, 1):
+                stream = host.start(stream_options={"ack_window": 2}, **asked).wait_tokens(2)
+                os.kill(*workers_of(host), number)
+                self.assertEqual(host.call("tokenize", model_id="m", text="a", count_only=True)["count"], 2)
+                host.ask_until("runtime/state", lambda s, n=n: s["restart_count"] == n)
+                while not stream.event:
+                    n_read = len(stream.tokens())
+                    host.notify("stream.ack", stream_id=stream.stream_id, index=n_read - 1)
+                    stream.wait_tokens(n_read + 1)
+                self.assertEqual((stream.text, stream.ids), (plain.text, plain.ids))
+                self.assertEqual(stream.stats["replays"], 1)
+
+
 class WorkerStopped(unittest.TestCase):
     def test_a_worker_that_stops_answering_is_replaced_and_the_host_sees_no_gap(self):
         with tandem("--heartbeat-ms=1500", worker_options=STALLED) as host:

@@ -133,7 +133,6 @@ static void on_bus_error(int sig, siginfo_t *info, void *context)
 	static const char other[] = "tandem-worker: fatal: bus error outside any mapped file\n";
 	struct maps_line line;
 
-	(void)sig;
 	(void)context;
 	if (find_path((uintptr_t)info->si_addr, &line)) {
 		say(head, sizeof head - 1);
@@ -143,7 +142,9 @@ static void on_bus_error(int sig, siginfo_t *info, void *context)
 		say(other, sizeof other - 1);
 	}
 	/* SA_RESETHAND: returning repeats the access, which now ends the process by SIGBUS, so
-	 * that the parent sees the true cause. */
+	 * that the parent sees the true cause. Where a process sent it there is none to repeat. */
+	if (info->si_code <= 0)
+		raise(sig);
 }
 
 void mapped_file_name_truncation(void)
