@@ -141,5 +141,8 @@ uint64_t load_spec_bytes(const struct load_spec *s)
 {
 	uint64_t n = 0;
 	each_file(s->path, add_bytes, &n);
-	return n;
+	if (s->options.quantize == QUANTIZE_NONE)
+		return n;
+	/* Blocks of 32 weights, mostly of 2 bytes each before. */
+	return n / 64 * (s->options.quantize == QUANTIZE_INT8 ? 34 : 18);
 }

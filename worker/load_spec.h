@@ -20,6 +20,6 @@ struct load_spec {
 int load_spec_read(struct load_spec *s, const struct request *rq, struct fault *f);
 void load_spec_copy(struct load_spec *to, const struct load_spec *from);
 void load_spec_release(struct load_spec *s);
-/* Bytes of the weights on disk: what it will take, before it is loaded. */
+/* What it will take, about: told by the bytes of the weights on disk, before it is loaded. */
 uint64_t load_spec_bytes(const struct load_spec *s);
 #endif

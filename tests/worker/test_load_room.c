@@ -129,6 +129,17 @@ Test(load_room, what_can_never_fit_is_refused_with_the_counts)
 	desk_free(d);
 }
 
+Test(load_room, a_model_quantized_when_it_is_loaded_takes_the_room_of_its_blocks)
+{
+	struct desk *d = desk_with_room((size_t)12 << 20);
+	cr_assert(desk_is(load(d, "a", ""), "error.code", "-32012"));
+	const char *b = desk_ask(d, "2", "load_model",
+		"{\"model_id\":\"b\",\"local_path\":\"" DESK_MODEL "\",\"quantization\":\"int4\"}");
+	cr_assert(desk_is(b, "result.state", "\"ready\""), "%s", b);
+	must_answer(d, "b");
+	desk_free(d);
+}
+
 Test(load_room, a_call_that_needs_two_models_where_one_fits_is_told_so)
 {
 	struct desk *d = desk_with_room(ONE_MODEL);

@@ -30,7 +30,8 @@ struct matrix {
 	const void
 		*packed; /* the same weights in panels (packing.h), or NULL: products are exact */
 	enum packed_kind packed_kind;
-	bool pairs; /* bf16, and rows are rounded to it too: struct mul_pairs */
+	bool pairs;     /* bf16, and rows are rounded to it too: struct mul_pairs */
+	bool is_mapped; /* w.data lies in a file: what is not read takes no memory */
 };
 
 enum norm_kind { NORM_RMS, NORM_LAYER };

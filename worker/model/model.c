@@ -208,6 +208,7 @@ static void fill_info(struct model *m)
 	const struct decoder *d = &m->decoder;
 	const struct kv_shape kv = kv_shape(m);
 	const size_t packed = m->prepared ? prepared_bytes(m->prepared) : 0;
+	const size_t mapped = m->weights.n_bytes + packed - m->weights.n_unread;
 
 	m->info = (struct model_info) {
 		.architecture = m->architecture,
@@ -225,8 +226,8 @@ static void fill_info(struct model *m)
 		.head_dim = d->head_dim,
 		.dim = d->dim,
 		.ffn_dim = d->ffn_dim,
-		.weight_bytes = m->weights.n_bytes + m->weights.n_owned_bytes + packed,
-		.shared_bytes = m->weights.n_bytes + packed,
+		.weight_bytes = mapped + m->weights.n_owned_bytes,
+		.shared_bytes = mapped,
 		.packed_bytes = packed,
 		.kv_bytes_per_token = kv_token_bytes(&kv),
 		.plain_length = plain_length(d),

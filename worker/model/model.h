@@ -64,7 +64,7 @@ struct model_info {
 	size_t vocab_size;     /* rows of the output matrix: length of a logits row */
 	size_t context_length; /* tokens */
 	size_t n_layers, n_heads, n_kv_heads, head_dim, dim, ffn_dim;
-	size_t weight_bytes; /* mapped or resident */
+	size_t weight_bytes; /* mapped or resident, but for what packed forms stand in for */
 	size_t shared_bytes; /* of them mapped from files: one copy for all workers */
 	size_t packed_bytes; /* of them in the artifact cache, shared with its other users */
 	size_t kv_bytes_per_token;

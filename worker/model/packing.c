@@ -7,6 +7,8 @@
 struct packing {
 	const struct packing_options *opt;
 	struct fault *f;
+	struct weights *w;
+	const void *embedding;
 	const uint8_t *panels;
 	uint8_t *room;          /* the same, to be filled; NULL: an earlier load did */
 	size_t n_bytes, n_done; /* of panels, of all matrices and so far */
@@ -86,6 +88,8 @@ static void pack(void *arg, struct matrix *m)
 	n_bytes = packed_bytes(kind, m->w.n_out, m->w.n_in);
 	if (p->room)
 		fill(p, &m->w, n_bytes);
+	if (m->w.data != p->embedding)
+		weights_pass(p->w, m);
 	m->packed = p->panels + p->n_done;
 	m->packed_kind = kind;
 	p->n_done += n_bytes;
@@ -103,7 +107,7 @@ static void mark_pairs(void *arg, struct matrix *m)
 int packing_run(
 	struct decoder *d, struct weights *w, const struct packing_options *opt, struct fault *f)
 {
-	struct packing p = { .opt = opt, .f = f };
+	struct packing p = { .opt = opt, .f = f, .w = w, .embedding = d->embedding.tokens.w.data };
 	const void *ready;
 	struct kernels k;
 	unsigned mask;

@@ -10,6 +10,9 @@
 struct quantizing {
 	const struct quantizing_options *opt;
 	struct fault *f;
+	struct weights *w;
+	const void *embedding;
+	bool is_mapped; /* the blocks are */
 	struct kernels k;
 	enum dtype type;
 	const uint8_t *blocks;
@@ -85,9 +88,12 @@ static void quantize(void *arg, struct matrix *m)
 		r.n_chunks = pool_chunks(q->pool, m->w.n_out, 1, ROWS_MOST);
 		pool_run(q->pool, quantize_chunk, &r, r.n_chunks);
 	}
+	if (m->w.data != q->embedding)
+		weights_pass(q->w, m);
 	m->w.type = q->type;
 	m->w.data = q->blocks + q->n_done;
 	m->w.row_bytes = n;
+	m->is_mapped = q->is_mapped;
 	q->n_done += n * m->w.n_out;
 	q->rc = q->opt->progress(q->opt->arg, (double)q->n_done / (double)q->n_bytes, q->f);
 }
@@ -96,9 +102,12 @@ int quantizing_run(
 	struct decoder *d, struct weights *w, const struct quantizing_options *opt, struct fault *f)
 {
 	const char *name = quantize_name(opt->to);
-	struct quantizing q = {
-		.opt = opt, .f = f, .type = opt->to == QUANTIZE_INT8 ? DTYPE_Q8_0 : DTYPE_Q4_0
-	};
+	struct quantizing q = { .opt = opt,
+		.f = f,
+		.w = w,
+		.embedding = d->embedding.tokens.w.data,
+		.type = opt->to == QUANTIZE_INT8 ? DTYPE_Q8_0 : DTYPE_Q4_0 };
+	const size_t n_owned = w->n_owned;
 	const void *ready;
 
 	if (w->quantized[0])
@@ -116,6 +125,7 @@ int quantizing_run(
 	if (!q.room && !ready)
 		return w->rc;
 	q.blocks = q.room ? q.room : ready;
+	q.is_mapped = w->n_owned == n_owned;
 	kernels_select(&q.k, KERNELS_SCALAR); /* widening is exact on all of them */
 	q.pool = packing_pool(opt->n_threads, q.room ? q.n_bytes : 0);
 	if (!q.pool)

@@ -6,6 +6,8 @@
 #include "worker/model/weights_get.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 void weights_init(struct weights *w, const struct tensor_source *source, struct fault *f)
 {
@@ -63,6 +65,20 @@ void *weights_alloc_huge(struct weights *w, size_t n_bytes)
 	if (p)
 		huge_advise(p, n_bytes);
 	return p;
+}
+
+void weights_pass(struct weights *w, const struct matrix *m)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const size_t n = m->w.n_out * m->w.row_bytes;
+	const uintptr_t begin = ((uintptr_t)m->w.data + page - 1) & ~(page - 1);
+	const uintptr_t end = ((uintptr_t)m->w.data + n) & ~(page - 1);
+
+	if (!m->is_mapped)
+		return;
+	w->n_unread += n;
+	if (begin < end) /* the file has them, whoever should want them after all */
+		madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 void *weights_room(

@@ -28,6 +28,7 @@ struct weights {
 	size_t n_owned_bytes;
 	uint64_t n_parameters; /* bound so far, each once */
 	size_t n_bytes;        /* of the tensors bound, as stored */
+	size_t n_unread;       /* of all mapped bytes: others stand in for them (weights_pass) */
 	const char *dtype;     /* "bfloat16" …, "mixed" when matrices differ; NULL before any */
 	char quantized[32];    /* of the matrices: "Q4_0", "4-bit" …; "" = none, "mixed" */
 };
@@ -40,6 +41,9 @@ void weights_fail(struct weights *w, const char *fmt, ...) __attribute__((format
 void *weights_alloc(struct weights *w, size_t n, size_t n_bytes);
 /* The same on huge pages where there are any: for what every step reads from end to end. */
 void *weights_alloc_huge(struct weights *w, size_t n_bytes);
+/* From here on another form of m's weights is read: what is mapped for them need not stay in
+ * memory. Not for a matrix that is the embedding, too. */
+void weights_pass(struct weights *w, const struct matrix *m);
 /* Memory for n * n_bytes bytes made out of tensors, 64-byte aligned, to be filled now; or NULL
  * and *ready, what an earlier load filled it with (NULL too: error recorded). The name, a
  * printf format, tells all that decides the bytes apart from the model itself. */

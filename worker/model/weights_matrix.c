@@ -61,6 +61,7 @@ struct matrix weights_stored(struct weights *w, const char *base, const struct s
 		return m;
 	}
 	m.w.data = t->data;
+	m.is_mapped = true;
 	w->n_parameters += t->n_values;
 	weights_note(w, &m.w);
 	return m;
