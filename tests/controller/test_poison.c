@@ -136,6 +136,18 @@ Test(refused, a_generate_is_known_by_what_it_asks_for_not_by_its_stream)
 	cr_assert_eq(r.c->metrics.counts[METRICS_CRASHES], RETRY_DEATHS);
 }
 
+Test(refused, a_stream_that_was_open_when_its_workers_broke_is_known_too)
+{
+	/* The frame after the handshake loses its half, so that no token ever comes. */
+	rig_open(&r, ARGS("--workers=1", "--", "--torn-at=5"));
+	rig_load(&r);
+	rig_send(&r, GENERATE("1", "s", ""));
+	rig_assert_has(rig_await(&r, "\"event\":\"error\""), "\"poison\":true");
+	rig_send(&r, GENERATE("2", "s", ""));
+	rig_assert_has(error_of("\"id\":2,"), "\"poison\":true");
+	cr_assert_eq(r.c->metrics.counts[METRICS_CRASHES], RETRY_DEATHS);
+}
+
 Test(refused, a_model_that_is_loaded_anew_is_asked_again)
 {
 	rig_open(&r, ARGS("--workers=1", "--restarts=20", "--", "--die-on=poison"));
