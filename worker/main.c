@@ -112,13 +112,15 @@ static int serve(struct worker *w, int out, pid_t parent)
 /* What a large request took goes back to the system when it is over: by itself glibc would raise
  * both bounds at the first one, and keep as much from then on. What all small ones together need at
  * their worst moment is the worker's from the start, and stays so: a busy moment, however late it
- * comes, does not make it grow. */
+ * comes, does not make it grow. One heap for all threads, since each of their own would have its
+ * own worst moment. */
 #define HEAP_KEPT   (1 << 20)
 #define HEAP_SLACK  (64 << 10)
 #define MAPPED_FROM (256 << 10)
 
 static void settle_memory(void)
 {
+	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_TOP_PAD, HEAP_KEPT);
 	mallopt(M_TRIM_THRESHOLD, HEAP_KEPT + HEAP_SLACK);
 	mallopt(M_MMAP_THRESHOLD, 2 * HEAP_KEPT);

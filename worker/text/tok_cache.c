@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define ENTRIES ((size_t)1 << 15) /* 2 MiB; touched only where words fall */
+#define ENTRIES ((size_t)1 << 15) /* 2 MiB */
 
 static_assert(sizeof(struct word_entry) == 64, "one cache line");
 
@@ -14,7 +14,10 @@ struct word_cache {
 
 struct word_cache *word_cache_new(void)
 {
-	return xcalloc(1, sizeof(struct word_cache));
+	struct word_cache *c = xmalloc(sizeof *c);
+	/* All of it resident from the start: a worker does not grow by the words that it meets. */
+	explicit_bzero(c, sizeof *c);
+	return c;
 }
 
 static uint64_t load(const char *s, size_t n)
