@@ -253,7 +253,7 @@ static void turn_until_over(struct controller *c)
 	while (c->phase != PHASE_OVER) {
 		const bool watch = may_watch && lone_expects(&lone, clock_us());
 		event_base_loop(c->base, watch ? EVLOOP_NONBLOCK : EVLOOP_ONCE);
-		lone_note(&lone, registry_count(c->registry) + c->streams.n, clock_us());
+		lone_note(&lone, registry_count(c->registry), c->streams.n, clock_us());
 	}
 }
 
