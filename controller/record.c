@@ -79,7 +79,8 @@ static int start_writer(struct record *r, const char *path, struct fault *f)
 	int ends[2], file = open(path, flags, 0600);
 	if (file < 0 || keep_private(file) < 0) {
 		fault_set(f, ERR_IO, "cannot record to %s: %s", path, strerror(errno));
-		close(file);
+		if (file >= 0)
+			close(file);
 		return ERR_IO;
 	}
 	if (pipe2(ends, O_CLOEXEC) < 0) {

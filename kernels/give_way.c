@@ -1,20 +1,12 @@
 /* give_way.c - yielding between chunks, less often where it costs. */
 #include "kernels/give_way.h"
+#include "kernels/now.h"
 #include <sched.h>
-#include <time.h>
 
 /* Whoever only passes a message on is done sooner. */
 #define LATE_NS 1000000
 /* One late return in three or more makes the intervals grow. */
 #define GROWTH 4
-
-static int64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 int64_t give_way_interval(int64_t every_ns, int64_t away_ns)
 {

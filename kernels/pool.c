@@ -7,6 +7,7 @@
  * has changed and the swap fails. */
 #include "kernels/pool.h"
 #include "kernels/give_way.h"
+#include "kernels/now.h"
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,7 +16,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SPIN_NS        30000 /* how long to watch before sleeping */
 #define SPINS_PER_LOOK 64    /* pauses between two looks at the clock */
@@ -60,14 +60,6 @@ static void pause_briefly(void)
 #elif defined(__aarch64__)
 	__asm__ volatile("yield");
 #endif
-}
-
-static int64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static bool has_work(struct pool *p)

@@ -13,8 +13,8 @@ static const struct param INITIALIZE[] = {
 		.type = PARAM_OBJECT,
 		.nullable = true,
 		.doc = "What the client can do. Of `takes_over` (true: it does elsewhere what is "
-		       "lost "
-		       "here) a worker by itself takes note: a signal ends it without a drain." },
+		       "lost here) a worker by itself takes note: a signal ends it without a "
+		       "drain." },
 	{ .name = "clientInfo",
 		.type = PARAM_OBJECT,
 		.nullable = true,

@@ -31,7 +31,7 @@ static enum quantize parse_quantize(const char *name)
 						  : QUANTIZE_INT4;
 }
 
-/* fn(arg, name, st) for the files of the folder `path`, or for `path` itself. */
+/* fn(arg, name, st) for the files of the folder `path`, or for `path` itself, without a name. */
 static void each_file(
 	const char *path, void (*fn)(void *arg, const char *name, const struct stat *st), void *arg)
 {
@@ -40,7 +40,7 @@ static void each_file(
 		return;
 	DIR *dir = S_ISDIR(st.st_mode) ? opendir(path) : NULL;
 	if (!dir) {
-		fn(arg, path, &st);
+		fn(arg, NULL, &st);
 		return;
 	}
 	for (struct dirent *e; (e = readdir(dir));)
@@ -133,7 +133,7 @@ static bool is_weights(const char *name)
 static void add_bytes(void *arg, const char *name, const struct stat *st)
 {
 	uint64_t *n = arg;
-	if (is_weights(name))
+	if (!name || is_weights(name))
 		*n += (uint64_t)st->st_size;
 }
 

@@ -218,10 +218,12 @@ void handle_unload_model(struct request *rq)
 	if (models_wait_for(rq, model_id))
 		return;
 	struct model_ref *ref = catalog_get(w->catalog, model_id, &f);
-	if (ref && catalog_remove(w->catalog, model_id, &f) == 0)
+	if (ref) {
+		catalog_remove(w->catalog, model_id, &f);
 		models_forget(w->models, model_id);
-	else
+	} else {
 		ref = leaving(w->models, model_id);
+	}
 	if (ref) {
 		unload_begin(rq, ref);
 		return;
