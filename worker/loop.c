@@ -132,6 +132,12 @@ static bool ending(struct loop *l, double now)
 	return l->eof || w->exit_asked || now >= l->end_at || now >= l->grace_until;
 }
 
+/* Of two waits, where a negative one is none. */
+static double sooner(double a, double b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 static int timeout_ms(const struct loop *l, double now, double due)
 {
 	double at = due >= 0 ? now + due : INFINITY;
@@ -180,8 +186,8 @@ bool loop_run(struct worker *w, const struct loop_io *io)
 		if (l.eof && !l.backlog)
 			loop_drain(w, "end of input");
 		double now = clock_now();
-		const double held = streams_tick(w, now), parked = load_tick(w, now);
-		const double due = held < 0 || (parked >= 0 && parked < held) ? parked : held;
+		const double due = sooner(sooner(streams_tick(w, now), load_tick(w, now)),
+			heap_tick(&w->heap, w->calls.n, now));
 		const size_t unsent = outbox_unsent(&w->out);
 		if (outbox_flush(&w->out) == ERR_IO)
 			break;

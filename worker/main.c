@@ -5,6 +5,7 @@
 #include "protocol/version.h"
 #include "worker/backtrace.h"
 #include "worker/cache.h"
+#include "worker/heap.h"
 #include "worker/inspect.h"
 #include "worker/load.h"
 #include "worker/loop.h"
@@ -12,7 +13,6 @@
 #include "worker/roots_cache.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,27 +109,6 @@ static int serve(struct worker *w, int out, pid_t parent)
 	_exit(EXIT_SUCCESS);
 }
 
-/* What a large request took goes back to the system when it is over: by itself glibc would raise
- * both bounds at the first one, and keep as much from then on. What all small ones together need at
- * their worst moment is the worker's from the start, and stays so: a busy moment, however late it
- * comes, does not make it grow. One heap for all threads, since each of their own would have its
- * own worst moment. */
-#define HEAP_KEPT   (1 << 20)
-#define HEAP_SLACK  (64 << 10)
-#define MAPPED_FROM (256 << 10)
-
-static void settle_memory(void)
-{
-	mallopt(M_ARENA_MAX, 1);
-	mallopt(M_TOP_PAD, HEAP_KEPT);
-	mallopt(M_TRIM_THRESHOLD, HEAP_KEPT + HEAP_SLACK);
-	mallopt(M_MMAP_THRESHOLD, 2 * HEAP_KEPT);
-	void *worst = xmalloc(HEAP_KEPT);
-	explicit_bzero(worst, HEAP_KEPT);
-	free(worst);
-	mallopt(M_MMAP_THRESHOLD, MAPPED_FROM);
-}
-
 int main(int argc, char **argv)
 {
 	static struct worker worker;
@@ -167,6 +146,6 @@ int main(int argc, char **argv)
 	}
 	mapped_file_name_truncation();
 	backtrace_watch();
-	settle_memory();
+	heap_settle();
 	return serve(&worker, out, parent);
 }

@@ -170,6 +170,7 @@ void session_text(struct worker *w, const char *text, size_t n)
 	struct fault f = { 0 };
 	w->telemetry.frames_in++;
 	w->telemetry.bytes_in += n;
+	heap_took(&w->heap, n, clock_now());
 	if (json_scan(text, n, &f) != 0) {
 		answer_fault(w, RPC_ID_NULL, NULL, &f);
 		return;

@@ -7,6 +7,7 @@
 #include "worker/calls.h"
 #include "worker/catalog.h"
 #include "worker/engine/engine.h"
+#include "worker/heap.h"
 #include "worker/mailbox.h"
 #include "worker/model/artifact_store.h"
 #include "worker/options.h"
@@ -32,6 +33,7 @@ struct worker {
 	struct mailbox mail;
 	struct outbox out;
 	struct calls calls;
+	struct heap heap;
 	struct models *models;
 	struct workq loader, aux;
 	pthread_t compute; /* runs the engine */
