@@ -338,13 +338,24 @@ static void fill_row(uint8_t *row, const struct tensor_plan *t, float deviation,
 		set_scales(row + i, t->type, deviation);
 }
 
+/* Whether the draft knows what follows a token: by a mixed number (splitmix64, Steele et al.,
+ * 2014), since with equal steps from token to token a mere product would miss in regular runs. */
+static bool is_known(const struct order *o, uint64_t token)
+{
+	uint64_t z = token * 0x9e3779b97f4a7c15;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+	return (z ^ (z >> 31)) % 100 < o->percent;
+}
+
 /* The number that a row of an end of the chain begins with: the same where both are to point
  * the same way. */
 static uint64_t chain_state(const struct order *o, bool is_head, uint64_t token)
 {
 	const uint64_t from = token + (is_head ? VOCABULARY - STRIDE : 0);
 	uint64_t of = from % VOCABULARY + 1;
-	if (is_head && of * 0x9e3779b97f4a7c15 % 100 >= o->percent)
+	if (is_head && !is_known(o, of))
 		of += VOCABULARY;
 	/* xorshift needs a while to leave the neighbourhood of a small number. */
 	return (of * 0xbf58476d1ce4e5b9) ^ 0x94d049bb133111eb;

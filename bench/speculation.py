@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What drafts are worth, in turns with going without, within one run: `make bench-speculation`.
 
-    RUNS=5 TOKENS=160 THREADS=2 CASES="novel-30m 1B prediction bad" python3 bench/speculation.py
+    RUNS=5 QUICK=8 TOKENS=160 THREADS=2 CASES="novel-30m 1B prediction bad" python3 bench/speculation.py
 
 Every text is generated twice, drafted and plain, in alternating order; the ratio is the median of
-the ratios of neighbouring runs, and every text is compared. novel-30m is drafted by novel-1m; a
+the ratios of neighbouring runs, of which small models have QUICK (8) times as many, and every text
+is compared. novel-30m is drafted by novel-1m; a
 chain (bench_gguf.c) in the shape of Llama-3.2-1B in Q4_0 by one of a tenth its size that knows 70,
 90 or 0 % of its successors; `prediction` is given the answer, or a wrong one.
 """
@@ -19,6 +20,7 @@ FILES = os.path.join(ROOT, "build/bench")
 WRITER = os.path.join(ROOT, "build/release/bin/bench_gguf")
 os.environ["XDG_CACHE_HOME"] = os.path.join(FILES, "cache")
 RUNS = int(os.environ.get("RUNS", "5"))
+QUICK = int(os.environ.get("QUICK", "8"))
 TOKENS = int(os.environ.get("TOKENS", "160"))
 THREADS = os.environ.get("THREADS", str(os.cpu_count()))
 CASES = os.environ.get("CASES", "novel-30m 1B prediction bad").split()
@@ -38,7 +40,8 @@ def chain(percent=None):
 
 
 class Bench:
-    def __init__(self, **models):
+    def __init__(self, runs, **models):
+        self.runs = runs
         self.pipe = Pipe(WORKER, f"--threads={THREADS}")
         for model_id, path in models.items():
             self.pipe.call("load_model", model_id=model_id, local_path=path, context_length=512)
@@ -50,7 +53,7 @@ class Bench:
     def compare(self, name, temperature=0, drafts=lambda plain: {"draft_model": "draft"}):
         """One row: plain tokens/s, the ratio, and how many drafted tokens held."""
         ratios, rates, drafted, held = [], [], 0, 0
-        for run in range(RUNS):
+        for run in range(self.runs):
             prompt = PROMPTS[run % len(PROMPTS)]
             expected = self.generate(prompt, temperature)
             results = {}
@@ -75,7 +78,7 @@ def novel():
     if not os.path.exists(MODELS["novel-30m"]):
         print("| novel-30m | skipped: the reference models are not here | | | |")
         return
-    b = Bench(target=MODELS["novel-30m"], draft=os.path.join(SHARED, "models/novel-1m"))
+    b = Bench(QUICK * RUNS, target=MODELS["novel-30m"], draft=os.path.join(SHARED, "models/novel-1m"))
     b.compare("novel-30m by novel-1m, greedy")
     b.compare("novel-30m by novel-1m, temperature 0.8", 0.8)
     b.compare("novel-30m, look-up, greedy", 0, lambda plain: {"speculative": {}})
@@ -83,7 +86,7 @@ def novel():
 
 
 def shape(percent, name):
-    b = Bench(target=chain(), draft=chain(percent))
+    b = Bench(RUNS, target=chain(), draft=chain(percent))
     b.compare(name)
     b.close()
 
@@ -92,7 +95,7 @@ def prediction():
     for name, path in MODELS.items():
         if not os.path.exists(path):
             continue
-        b = Bench(target=path)
+        b = Bench(QUICK * RUNS, target=path)
         b.compare(f"{name}, prediction is the answer", 0,
                   lambda plain: {"prediction": {"content": plain["text"]}})
         b.compare(f"{name}, prediction is another text", 0,
