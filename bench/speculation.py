@@ -5,9 +5,9 @@
 
 Every text is generated twice, drafted and plain, in alternating order; the ratio is the median of
 the ratios of neighbouring runs, of which small models have QUICK (8) times as many, and every text
-is compared. novel-30m is drafted by novel-1m; a
-chain (bench_gguf.c) in the shape of Llama-3.2-1B in Q4_0 by one of a tenth its size that knows 70,
-90 or 0 % of its successors; `prediction` is given the answer, or a wrong one.
+is compared. novel-30m is drafted by novel-1m; a chain (bench_gguf.c) in the shape of Llama-3.2-1B
+in Q4_0 by one of a tenth its size that knows 70, 90 or 0 % of its successors; `prediction` is given
+the answer, or a wrong one.
 """
 import os
 import statistics
