@@ -4,7 +4,8 @@
     REQUESTS=1000000 MODEL=models/novel-7m KV_BYTES=16M THREADS=2 python3 bench/steady.py
 
 64 are under way at any time. What is resident after the first 10,000 (or the first half, if that is
-less) must be what is resident at the end, within 2 %: the exit status says whether it is. The KV
+less) must be what is resident at the end, within 2 %: the exit status says whether it is. Both are
+looked up a second later, when the worker has given back what the last large ones took. The KV
 pool is small enough for the prefix cache to have filled it by then.
 """
 import json
@@ -126,6 +127,7 @@ def main():
     sizes = []
     for n in points:
         worker.run_until(n)
+        time.sleep(1)
         sizes.append(worker.resident())
         print(f"| {n} | {time.perf_counter() - began:.0f} | {sizes[-1]} | {sizes[-1] / sizes[0]:.4f} |", flush=True)
     print(f"\n{worker.n_refused} of them were refused, as they should be.")
