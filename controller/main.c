@@ -52,7 +52,7 @@ static int serve(int out, int argc, char **argv, pid_t parent)
 	} else if (opt.wish == OPTIONS_VERSION) {
 		code = tell(out, "tandem " TANDEM_VERSION "\n");
 	} else {
-		log_init("tandem", opt.is_verbose ? LOG_DEBUG : LOG_INFO);
+		log_set_level(opt.is_verbose ? LOG_DEBUG : LOG_INFO);
 		code = controller_serve(&opt, STDIN_FILENO, out, parent);
 	}
 	options_release(&opt);

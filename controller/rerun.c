@@ -275,7 +275,7 @@ static int rerun(struct rerun *r, char **given, int n_given)
 	if (options_parse(&opt, argc, argv, &f) < 0) {
 		log_error("%s", f.text);
 	} else {
-		log_init("tandem", opt.is_verbose ? LOG_DEBUG : LOG_WARN);
+		log_set_level(opt.is_verbose ? LOG_DEBUG : LOG_WARN);
 		for (size_t i = 0; i < r->recording.n_frames; i++)
 			if (r->recording.frames[i].dir == RECORD_OUT &&
 				r->recording.frames[i].is_json)

@@ -307,7 +307,7 @@ int run_main(int out, int argc, char **argv)
 	else if (read_prompt(&r) < 0)
 		log_error("the prompt on stdin cannot be read, or is too long");
 	else {
-		log_init("tandem", opt.base.is_verbose ? LOG_DEBUG : LOG_WARN);
+		log_set_level(opt.base.is_verbose ? LOG_DEBUG : LOG_WARN);
 		code = run(&r);
 	}
 	if (code == EX_USAGE)

@@ -401,7 +401,7 @@ int selftest_run(int out, const struct run_options *opt)
 	s.in.heard = on_heard;
 	s.in.signalled = on_signal;
 	s.in.arg = &s;
-	log_init("tandem", opt->base.is_verbose ? LOG_DEBUG : LOG_WARN);
+	log_set_level(opt->base.is_verbose ? LOG_DEBUG : LOG_WARN);
 	inner_name_model(opt->model, s.model_id, sizeof s.model_id);
 	inner_name_draft(opt->draft_model, opt->model, s.draft_id, sizeof s.draft_id);
 	for (size_t i = 0; i < N_CIRCUMSTANCES && s.exit_code == 0; i++) {

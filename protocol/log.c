@@ -17,23 +17,43 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char program[32] = "tandem";
+/* Every part that log_trace() is called for; docs/protocol.md names them. */
+static const char parts[] = ",all,host,registry,queue,dispatch,relay,cancel,supervise,"
+			    "session,handler,generate,engine,sched,draft,stream,reply,outbox,";
 static char traced[256]; /* ",part,part," or "" */
 static bool traces_all;
 static enum log_level max_level = LOG_INFO;
 static unsigned long n_dropped;
 
+static void warn_of_unknown_parts(void)
+{
+	size_t n;
+	for (const char *at = traced; *at && at[1]; at += n + 1) {
+		n = strcspn(at + 1, ",");
+		if (n && !memmem(parts, sizeof parts - 1, at, n + 2))
+			log_warn("TRACE names %.*s, which is no part; there are %.*s", (int)n,
+				at + 1, (int)sizeof parts - 3, parts + 1);
+	}
+}
+
 void log_init(const char *name, enum log_level level)
 {
 	snprintf(program, sizeof program, "%s", name);
-	max_level = level;
+	log_set_level(level);
 	const char *trace = getenv("TRACE");
 	traced[0] = '\0';
 	if (trace && *trace)
-		snprintf(traced, sizeof traced, ",%s,", trace);
+		snprintf(traced, sizeof traced, ",%.*s,", (int)sizeof traced - 3, trace);
 	traces_all = strstr(traced, ",all,") != NULL;
 	/* A reader of stderr or of any pipe that goes away is EPIPE, never our death. */
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigaction(SIGPIPE, &ignore, NULL);
+	warn_of_unknown_parts();
+}
+
+void log_set_level(enum log_level level)
+{
+	max_level = level;
 }
 
 /* stderr may be shared with other processes, so O_NONBLOCK on it would change their

@@ -11,8 +11,9 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Once, before threads: the program's name in front of each line, and the level. Reads
- * TRACE from the environment. */
+ * TRACE from the environment and warns of what it names that is no part. */
 void log_init(const char *name, enum log_level level);
+void log_set_level(enum log_level level); /* before threads, too */
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)

@@ -115,6 +115,10 @@ class Trace(unittest.TestCase):
                                  text=True, check=True).stdout.split()
         traced = {part for path in sources for part in re.findall(r'log_trace\("(\w+)"', read(path))}
         self.assertEqual(set(re.findall(r"`(\w+)`", named)), traced)
+        with worker(env={"TRACE": "nothing"}) as host:
+            host.wait_stderr("TRACE names nothing")
+            told = re.search(r"there are all,(.*)", "".join(host.stderr)).group(1)
+        self.assertEqual(set(told.split(",")), traced)
 
 
 if __name__ == "__main__":

@@ -63,11 +63,11 @@ Test(log, a_message_is_one_line_whatever_it_carries, .timeout = 10)
 
 Test(log, trace_names_parts, .timeout = 10)
 {
-	capture("frame,queue", LOG_INFO);
-	cr_assert(log_traces("frame"));
+	capture("relay,queue", LOG_INFO);
+	cr_assert(log_traces("relay"));
 	cr_assert(log_traces("queue"));
 	cr_assert_not(log_traces("que"));
-	cr_assert_not(log_traces("rame"));
+	cr_assert_not(log_traces("elay"));
 	cr_assert_not(log_traces(""));
 	log_trace("queue", "id %d", 3);
 	log_trace("peer", "not traced");
@@ -78,6 +78,16 @@ Test(log, trace_all_names_every_part, .timeout = 10)
 {
 	capture("all", LOG_INFO);
 	cr_assert(log_traces("anything"));
+}
+
+Test(log, what_trace_names_that_is_no_part_is_warned_of, .timeout = 10)
+{
+	capture(",que,queue,,Queue", LOG_INFO);
+	const char *second = strchr(read_all(), '\n') + 1;
+	cr_assert(strstr(seen, "test: warning: TRACE names que, which is no part; there are all,"));
+	cr_assert(strstr(second, "test: warning: TRACE names Queue, which is no part"));
+	cr_assert_eq(strchr(second, '\n')[1], '\0', "these two alone");
+	cr_assert(log_traces("queue"), "the others are traced all the same");
 }
 
 Test(log, without_trace_no_part_is_traced, .timeout = 10)
