@@ -24,7 +24,7 @@ static struct json_span span_of(const struct buf *b)
 static void answer_op(struct model_op *op)
 {
 	struct controller *c = op->c;
-	if (op->n_ok == 0) {
+	if (op->n_ok == 0 || (op->is_called_off && op->n_ok < op->n_sent)) {
 		registry_finish(c->registry, op->call, ANSWER_ERROR, span_of(&op->error));
 		return;
 	}
@@ -51,11 +51,15 @@ static void finish_op(struct model_op *op)
 		m->is_running = false;
 	m->coming = 0;
 	c->models.n_ops--;
-	if (op->n_ok < op->n_sent && op->n_ok > 0)
+	if (op->n_ok < op->n_sent && op->n_ok > 0 && !op->is_called_off)
 		log_warn("%s: %zu of %zu workers failed: %s", m->id, op->n_sent - op->n_ok,
 			op->n_sent, buf_cstr(&op->error));
 	answer_op(op);
-	if (!model_is_expected(m) && TAILQ_EMPTY(&m->ops)) {
+	if (model_is_expected(m)) {
+		/* Those that were through with it get it back. */
+		if (op->is_called_off)
+			models_spread(c, m);
+	} else if (TAILQ_EMPTY(&m->ops)) {
 		model_fail_waiting(c, m);
 		if (!m->is_failed)
 			model_free(&c->models, m);
@@ -291,6 +295,8 @@ static void cancel_waiting(struct model_op *op)
 static void start_unload(struct model_op *op)
 {
 	struct controller *c = op->c;
+	/* Who is getting it back just now has it soon. */
+	const uint64_t held = op->model->has | op->model->wanted;
 	uint64_t targets = 0;
 	if (op->force)
 		cancel_waiting(op);
@@ -299,7 +305,7 @@ static void start_unload(struct model_op *op)
 	if (op->model->has && queue_find_model(&c->queue, op->model->id))
 		return;
 	for (int i = 0; i < c->fleet.n; i++)
-		if (model_is_at(op->model, i) && worker_is_ready(&c->fleet.workers[i]))
+		if ((held & model_bit(i)) && worker_is_ready(&c->fleet.workers[i]))
 			targets |= model_bit(i);
 	op->model->wanted = targets;
 	if (targets) {
@@ -332,7 +338,7 @@ void model_op_force(struct model *m)
 		if (op->force)
 			continue;
 		op->force = op->is_overruled = true;
-		if (op->n_sent)
+		if (op->n_sent && !op->is_called_off)
 			force_parts(op);
 	}
 }
@@ -362,6 +368,7 @@ static void cancel_parts(const struct model_op *op)
 
 void model_op_cancel(struct model_op *op)
 {
+	op->is_called_off = op->kind == OP_UNLOAD;
 	if (op->n_sent)
 		cancel_parts(op);
 	else

@@ -16,6 +16,7 @@ struct model_op {
 	bool everywhere;       /* OP_LOAD: as many as there are, now and later */
 	bool force;            /* OP_UNLOAD */
 	bool is_overruled;     /* OP_UNLOAD: it would have waited, a later one does not */
+	bool is_called_off;    /* OP_UNLOAD: nobody waits for it; where it runs the model stays */
 	size_t n_sent, n_left; /* parts at workers; not answered yet */
 	size_t n_ok;
 	uint64_t done;                     /* bit per worker: it has loaded it for this op */

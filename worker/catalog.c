@@ -66,14 +66,11 @@ struct model_ref *catalog_get(struct catalog *c, const char *model_id, struct fa
 	return r;
 }
 
-void catalog_put(struct catalog *c, const char *model_id, struct model *m)
+/* Takes the reference. */
+static void publish(struct catalog *c, struct model_ref *r)
 {
-	struct model_ref *r = xcalloc(1, sizeof *r);
-	r->id = xstrdup(model_id);
-	r->model = m;
-	atomic_init(&r->n_refs, 1);
 	pthread_mutex_lock(&c->lock);
-	struct model_ref *old = find(c, model_id);
+	struct model_ref *old = find(c, r->id);
 	if (old)
 		HASH_DEL(c->models, old);
 	HASH_ADD_KEYPTR(hh, c->models, r->id, strlen(r->id), r);
@@ -81,6 +78,20 @@ void catalog_put(struct catalog *c, const char *model_id, struct model *m)
 	/* Outside the lock: closing a model unmaps gigabytes. */
 	if (old)
 		model_ref_release(old);
+}
+
+void catalog_put(struct catalog *c, const char *model_id, struct model *m)
+{
+	struct model_ref *r = xcalloc(1, sizeof *r);
+	r->id = xstrdup(model_id);
+	r->model = m;
+	atomic_init(&r->n_refs, 1);
+	publish(c, r);
+}
+
+void catalog_restore(struct catalog *c, struct model_ref *r)
+{
+	publish(c, model_ref_take(r));
 }
 
 int catalog_remove(struct catalog *c, const char *model_id, struct fault *f)

@@ -27,6 +27,8 @@ const char *model_ref_id(const struct model_ref *r);
 void catalog_put(struct catalog *c, const char *model_id, struct model *m);
 /* Take it out of the catalog; running jobs keep it until they end. ERR_MODEL_NOT_LOADED. */
 int catalog_remove(struct catalog *c, const char *model_id, struct fault *f);
+/* Publish once more what was taken out. Takes a reference of its own. */
+void catalog_restore(struct catalog *c, struct model_ref *r);
 
 /* A slot for the compute thread's per-model state, destroyed (by whichever thread drops
  * the last reference) with free_fn. */

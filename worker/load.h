@@ -17,6 +17,8 @@ bool load_wake(const struct request *rq, const struct loaded *l);
 /* Start what waited for room, put to sleep what was kept long enough, and answer those whose
  * timeout_ms passed while they waited; seconds to the next of these, -1 = none. */
 double load_tick(struct worker *w, double now);
+/* A model that is larger than it looked, or was to leave, is there: others may have to. */
+void load_trim(struct worker *w);
 /* fn(arg, model_id, fraction) for each load running or queued. */
 void load_each(const struct models *m, void (*fn)(void *arg, const char *model_id, double fraction),
 	void *arg);

@@ -55,8 +55,6 @@ void load_tell(struct load *l, double fraction, const char *stage);
 
 /* load_room.c: start the loads that wait, oldest first, as far as there is room for them. */
 void load_start_waiting(struct worker *w);
-/* A model larger than it looked is there: others may have to leave. */
-void load_trim(struct worker *w);
 /* load_warmup.c: compute a token, then answer with l->result and free l. Takes ref. */
 void load_warm_up(struct load *l, struct model_ref *ref);
 #endif

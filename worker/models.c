@@ -8,11 +8,18 @@
 #include <string.h>
 #include <utlist.h>
 
+/* A model that was unloaded and still has calls. */
+struct leaving {
+	struct model_ref *ref; /* keeps the model while its calls end */
+	struct loaded *record; /* owned; of no list */
+	bool is_forced;
+	size_t n_unloads; /* that wait for it */
+};
+
 struct unload {
 	struct call call; /* first: a call * is an unload * */
 	struct worker *w;
-	struct model_ref *ref; /* keeps the model while its calls end; shared by who joins it */
-	char *model_id;
+	struct leaving *leaving; /* shared by who joins it */
 	struct reply *reply;
 	struct unload *prev, *next;
 };
@@ -90,14 +97,21 @@ struct loaded *models_remember(struct models *m, const struct loaded *l)
 	return own;
 }
 
-void models_forget(struct models *m, const char *model_id)
+/* Out of the list; NULL if it is not there. */
+static struct loaded *take_record(struct models *m, const char *model_id)
 {
 	struct loaded *l = models_find(m, model_id);
 	forget_pairs(m);
-	if (!l)
-		return;
-	LL_DELETE(m->loaded, l);
-	loaded_free(l);
+	if (l)
+		LL_DELETE(m->loaded, l);
+	return l;
+}
+
+void models_forget(struct models *m, const char *model_id)
+{
+	struct loaded *l = take_record(m, model_id);
+	if (l)
+		loaded_free(l);
 }
 
 bool models_wait_for(const struct request *rq, const char *model_id)
@@ -138,19 +152,40 @@ void models_sleep(struct worker *w, struct loaded *l)
 		log_info("%s leaves memory until it is needed", l->spec.model_id);
 }
 
+/* Nobody wants it gone any longer. */
+static void stay(struct worker *w, const struct leaving *lv)
+{
+	if (models_find(w->models, lv->record->spec.model_id))
+		return; /* replaced meanwhile */
+	catalog_restore(w->catalog, lv->ref);
+	models_remember(w->models, lv->record);
+	load_trim(w);
+}
+
+static void leaving_free(struct leaving *lv)
+{
+	model_ref_release(lv->ref);
+	loaded_free(lv->record);
+	free(lv);
+}
+
 static void unload_end(struct unload *u, const struct fault *f)
 {
 	struct worker *w = u->w;
+	struct reply *reply = u->reply;
 	DL_DELETE(w->models->unloads, u);
-	model_ref_release(u->ref);
-	if (f) {
-		reply_fault(u->reply, f);
-	} else {
-		log_info("unloaded %s", u->model_id);
-		reply_result(u->reply, "{\"success\":true}", 16);
+	if (--u->leaving->n_unloads == 0) {
+		if (f)
+			stay(w, u->leaving);
+		else
+			log_info("unloaded %s", u->leaving->record->spec.model_id);
+		leaving_free(u->leaving);
 	}
+	if (f)
+		reply_fault(reply, f);
+	else
+		reply_result(reply, "{\"success\":true}", 16);
 	calls_over(&w->calls, &u->call);
-	free(u->model_id);
 	free(u);
 }
 
@@ -162,7 +197,11 @@ static void unload_cancel(struct call *c, enum cancel_how how)
 		reply_drop(u->reply);
 		u->reply = reply_new(&(struct reply_to) { .out = &u->w->out });
 	}
-	fault_set(&f, ERR_CANCELLED, "unloading of %s was no longer waited for", u->model_id);
+	/* Too late: its calls are ending. */
+	if (u->leaving->is_forced)
+		return;
+	fault_set(&f, ERR_CANCELLED, "unloading of %s was no longer waited for",
+		u->leaving->record->spec.model_id);
 	unload_end(u, &f);
 }
 
@@ -170,35 +209,47 @@ void models_call_over(struct worker *w)
 {
 	struct unload *u, *next;
 	DL_FOREACH_SAFE (w->models->unloads, u, next)
-		if (calls_using(w, u->ref) == 0)
+		if (calls_using(w, u->leaving->ref) == 0)
 			unload_end(u, NULL);
 }
 
-/* The model of that name that was unloaded last and still has calls; its reference taken, or NULL.
- */
-static struct model_ref *leaving(const struct models *m, const char *model_id)
+/* The model of that name that was unloaded last and still has calls, or NULL. */
+static struct leaving *find_leaving(const struct models *m, const char *model_id)
 {
 	struct unload *u;
-	struct model_ref *ref = NULL;
+	struct leaving *last = NULL;
 	DL_FOREACH (m->unloads, u)
-		if (strcmp(u->model_id, model_id) == 0)
-			ref = u->ref;
-	return ref ? model_ref_take(ref) : NULL;
+		if (strcmp(u->leaving->record->spec.model_id, model_id) == 0)
+			last = u->leaving;
+	return last;
 }
 
-/* Answers once the calls of ref, which it takes, have ended. */
-static void unload_begin(struct request *rq, struct model_ref *ref)
+/* Out of the catalog: no further call finds it. NULL if it is not there. */
+static struct leaving *leave(struct worker *w, const char *model_id, struct fault *f)
+{
+	struct model_ref *ref = catalog_get(w->catalog, model_id, f);
+	if (!ref)
+		return NULL;
+	struct leaving *lv = xcalloc(1, sizeof *lv);
+	catalog_remove(w->catalog, model_id, f);
+	*lv = (struct leaving) { .ref = ref, .record = take_record(w->models, model_id) };
+	return lv;
+}
+
+/* Answers once the calls of the model have ended. */
+static void unload_begin(struct request *rq, struct leaving *lv)
 {
 	struct worker *w = rq->w;
 	struct unload *u = xcalloc(1, sizeof *u);
-	*u = (struct unload) {
-		.w = w, .ref = ref, .model_id = xstrdup(model_ref_id(ref)), .reply = rq->reply
-	};
+	*u = (struct unload) { .w = w, .leaving = lv, .reply = rq->reply };
 	u->call.cancel = unload_cancel;
 	calls_add(&w->calls, &u->call, rq->reply, NULL);
 	DL_APPEND(w->models->unloads, u);
-	if (params_bool(rq->params, "force", false))
-		engine_cancel_model(w->engine, ref);
+	lv->n_unloads++;
+	if (params_bool(rq->params, "force", false)) {
+		lv->is_forced = true;
+		engine_cancel_model(w->engine, lv->ref);
+	}
 	json_object_put(rq->params);
 	models_call_over(w);
 }
@@ -217,15 +268,11 @@ void handle_unload_model(struct request *rq)
 	}
 	if (models_wait_for(rq, model_id))
 		return;
-	struct model_ref *ref = catalog_get(w->catalog, model_id, &f);
-	if (ref) {
-		catalog_remove(w->catalog, model_id, &f);
-		models_forget(w->models, model_id);
-	} else {
-		ref = leaving(w->models, model_id);
-	}
-	if (ref) {
-		unload_begin(rq, ref);
+	struct leaving *lv = leave(w, model_id, &f);
+	if (!lv)
+		lv = find_leaving(w->models, model_id);
+	if (lv) {
+		unload_begin(rq, lv);
 		return;
 	}
 	reply_fault(rq->reply, &f);

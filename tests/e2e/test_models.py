@@ -154,6 +154,22 @@ class Unloading:
             self.assertEqual(host.error("unload_model", model_id="m").code, -32005)
             self.assertEqual(host.load()["state"], "ready")
 
+    def test_an_unload_no_longer_waited_for_leaves_the_model_to_whoever_asks_next(self):
+        with self.spawn() as host:
+            host.load()
+            stream = host.start(prompt="Once", max_tokens=400, ignore_eos=True, stream_options={"ack_window": 2})
+            stream.wait_tokens(2)
+            for call_off in (lambda i: host.notify("$/cancelRequest", id=i), lambda i: host.call("cancel", id=i)):
+                waiting = host.request("unload_model", model_id="m")
+                self.assertEqual(host.error("tokenize", model_id="m", text="x").code, -32005)
+                call_off(waiting)
+                self.assertEqual(host.answer(waiting).body["error"]["code"], -32800)
+                self.assertEqual(host.call("tokenize", model_id="m", text="x")["count"], 2)
+            host.call("cancel", stream_id=stream.stream_id)
+            self.assertEqual(stream.wait().finish_reason, "cancelled")
+            self.assertEqual(host.call("unload_model", model_id="m"), {"success": True})
+            self.assertEqual([m["state"] for m in host.call("list_models")["models"] if m["model_id"] == "m"], [])
+
 
 class UnloadingInTandem(Unloading, unittest.TestCase):
     def spawn(self):

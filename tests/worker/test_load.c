@@ -195,6 +195,73 @@ Test(load, an_unload_that_waits_is_joined_by_others_of_which_one_may_force_it)
 	desk_free(d);
 }
 
+static void ask_to_unload(struct desk *d, int id)
+{
+	desk_say(d,
+		"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"unload_model\","
+		"\"params\":{\"model_id\":\"m\"}}",
+		id);
+}
+
+static void call_off(struct desk *d, int id)
+{
+	char answer[32];
+	desk_say(d, "{\"jsonrpc\":\"2.0\",\"method\":\"$/cancelRequest\",\"params\":{\"id\":%d}}",
+		id);
+	snprintf(answer, sizeof answer, "\"id\":%d,", id);
+	cr_assert(desk_is(desk_hear(d, answer), "error.code", "-32800"));
+}
+
+static bool answers(struct desk *d, const char *id)
+{
+	return strstr(
+		desk_ask(d, id, "tokenize", "{\"model_id\":\"m\",\"text\":\"x\"}"), "\"count\":2");
+}
+
+Test(load, an_unload_called_off_leaves_the_model_unless_another_waits_or_its_streams_end)
+{
+	struct desk *d = desk_new_loaded();
+	/* Nobody acknowledges: it stays. */
+	desk_ask(d, "1", "generate",
+		"{\"model_id\":\"m\",\"prompt\":\"x\",\"ignore_eos\":true,\"stream_id\":\"s\","
+		"\"max_tokens\":400,\"stream_options\":{\"ack_window\":2}}");
+	ask_to_unload(d, 2);
+	cr_assert_not(answers(d, "20"));
+	call_off(d, 2);
+	cr_assert(answers(d, "21"));
+	ask_to_unload(d, 3);
+	ask_to_unload(d, 4);
+	call_off(d, 3);
+	cr_assert_not(answers(d, "22"), "another waits");
+	call_off(d, 4);
+	cr_assert(answers(d, "23"));
+	ask_to_unload(d, 5);
+	desk_ask(d, "6", "load_model", "{" LOAD "}");
+	call_off(d, 5);
+	cr_assert(answers(d, "24"), "it was replaced");
+	cr_assert_eq(desk_count(d, "stream.event"), 0);
+	desk_ask(d, "7", "cancel", "{\"stream_id\":\"s\"}");
+	ask_to_unload(d, 8);
+	cr_assert(desk_is(desk_hear(d, "\"id\":8,"), "result.success", "true"));
+	desk_free(d);
+}
+
+Test(load, a_forced_unload_is_past_calling_off)
+{
+	struct desk *d = desk_new_loaded();
+	desk_ask(d, "1", "generate",
+		"{\"model_id\":\"m\",\"prompt\":\"x\",\"ignore_eos\":true,\"stream_id\":\"s\","
+		"\"max_tokens\":400,\"stream_options\":{\"ack_window\":2}}");
+	ask_to_unload(d, 2);
+	desk_say(d, "[{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"unload_model\",\"params\":{"
+		    "\"model_id\":\"m\",\"force\":true}},{\"jsonrpc\":\"2.0\",\"method\":"
+		    "\"$/cancelRequest\",\"params\":{\"id\":2}}]");
+	cr_assert(desk_is(desk_hear(d, "\"id\":2,"), "result.success", "true"));
+	cr_assert(strstr(desk_hear(d, "\"id\":3,"), "\"success\":true"));
+	cr_assert_not(answers(d, "4"));
+	desk_free(d);
+}
+
 Test(load, an_unload_between_two_loads_is_done_between_them)
 {
 	struct desk *d = desk_new();
