@@ -26,7 +26,7 @@ static const char HELP[] =
 struct rerun {
 	struct recording recording;
 	struct transcript whole;  /* of the record */
-	struct transcript so_far; /* of the record, up to the cursor */
+	struct transcript so_far; /* of the record, up to the cursor: what was asked for */
 	struct transcript fresh;
 	struct rerun_asked *asked;
 	size_t cursor;
@@ -70,13 +70,30 @@ static void send_frame(struct rerun *r, const struct recorded *x)
 	buf_release(&text);
 }
 
+/* An answer that nobody asked for is not waited for, only found missing in the end. */
+static void expect(struct rerun *r, struct json_span frame)
+{
+	struct json_cursor c = json_iterate(frame);
+	struct json_span one;
+	struct rpc_msg m;
+	if (json_kind(frame) == '[') {
+		while (json_next_element(&c, &one))
+			expect(r, one);
+		return;
+	}
+	rpc_parse(frame, &m);
+	bool is_answer = m.kind == RPC_RESULT || m.kind == RPC_ERROR;
+	if (!is_answer || rerun_is_asked(r->asked, m.id, transcript_count(&r->so_far, m.id)))
+		transcript_add(&r->so_far, frame);
+}
+
 /* Has the fresh one said as much as the recorded one when it said this? */
 static bool is_level(struct rerun *r, const struct recorded *x)
 {
 	if (!x->is_json)
 		return true;
 	if (!r->is_added)
-		transcript_add(&r->so_far, x->text);
+		expect(r, x->text);
 	r->is_added = true;
 	return transcript_is_level(&r->fresh, &r->so_far, x->text);
 }

@@ -10,7 +10,7 @@
 #include "controller/transcript.h"
 #include "protocol/methods.h"
 
-/* A request that was sent, by the key of its answer. */
+/* A request that was sent, or what is refused as none, by the key of its answer. */
 struct rerun_asked {
 	char *key;
 	const struct method *method; /* NULL: unknown */
@@ -26,6 +26,9 @@ struct rerun_sides {
 /* rerun_request.c: append the frame as it is to be sent, and note what it asks. */
 void rerun_write_request(struct buf *out, struct json_span frame, const struct transcript *recorded,
 	struct rerun_asked **asked);
+/* Does anything noted ask for this answer, the n-th to its id? What had no id to be answered by is
+ * not noted: an answer to null always is asked for. */
+bool rerun_is_asked(const struct rerun_asked *asked, struct json_span id, size_t n);
 
 /* rerun_compare.c: one line for each difference. Ids, results and errors, each stream's tokens,
  * order and end; not what only measures (times, memory, process ids), and only whether there was

@@ -96,6 +96,15 @@ static const struct told_answer *note_asked(struct rerun_asked **asked, struct j
 	return transcript_answer(recorded, id, n);
 }
 
+bool rerun_is_asked(const struct rerun_asked *asked, struct json_span id, size_t n)
+{
+	const struct rerun_asked *a;
+	char *key = xasprintf("%.*s#%zu", (int)id.n, id.at, n);
+	HASH_FIND_STR(asked, key, a);
+	free(key);
+	return a || json_kind(id) == 'n';
+}
+
 static void write_one(struct buf *out, struct json_span frame, const struct transcript *recorded,
 	struct rerun_asked **asked)
 {
@@ -105,7 +114,7 @@ static void write_one(struct buf *out, struct json_span frame, const struct tran
 	rpc_parse(frame, &msg);
 	const struct method *m = msg.kind == RPC_REQUEST ? method_find(msg.method) : NULL;
 	const struct told_answer *told = NULL;
-	if (msg.kind == RPC_REQUEST)
+	if (msg.kind == RPC_REQUEST || msg.kind == RPC_INVALID)
 		told = note_asked(asked, msg.id, m, recorded);
 	if (!m || !told || !told->result.at || !is_chancy(m, told->result) ||
 		!method_name_params(m, msg.params, &named, &f)) {

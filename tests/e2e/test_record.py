@@ -100,6 +100,19 @@ class Record(unittest.TestCase):
         self.assertEqual(replay().returncode, 64)
         self.assertIn("usage", replay("--help").stdout)
 
+    def test_an_answer_nobody_asked_for_is_not_waited_for(self):
+        frames = [("in", {"id": 1, "method": "ping"}), ("out", {"id": 1, "result": {}}),
+                  ("out", {"id": 7, "result": {}}), ("out", [{"id": 1, "result": {}}]),
+                  ("in", {"id": 2, "method": 5}), ("out", {"id": 2, "error": {"code": -32600, "message": ""}})]
+        with open(self.path, "w", encoding="ascii") as f:
+            f.write('{"record": 1, "options": []}\n')
+            for us, (way, frame) in enumerate(frames):
+                f.write(json.dumps({"us": us, "dir": way, "frame": {"jsonrpc": "2.0", **frame}
+                                    if isinstance(frame, dict) else frame}) + "\n")
+        done = replay(self.path, "--check")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.stdout.splitlines()[:-1], ["id 7: not answered", "id 1: not answered"])
+
     def test_a_record_cannot_name_a_program(self):
         mark = self.path + ".mark"
         program = self.path + ".sh"
