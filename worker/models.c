@@ -200,8 +200,9 @@ static void unload_cancel(struct call *c, enum cancel_how how)
 	/* Too late: its calls are ending. */
 	if (u->leaving->is_forced)
 		return;
-	fault_set(&f, ERR_CANCELLED, "unloading of %s was no longer waited for",
-		u->leaving->record->spec.model_id);
+	const char *model_id = u->leaving->record->spec.model_id;
+	fault_set(&f, ERR_CANCELLED, "unloading of %s was no longer waited for", model_id);
+	fault_add_str(&f, "model_id", model_id);
 	unload_end(u, &f);
 }
 

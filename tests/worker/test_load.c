@@ -209,7 +209,9 @@ static void call_off(struct desk *d, int id)
 	desk_say(d, "{\"jsonrpc\":\"2.0\",\"method\":\"$/cancelRequest\",\"params\":{\"id\":%d}}",
 		id);
 	snprintf(answer, sizeof answer, "\"id\":%d,", id);
-	cr_assert(desk_is(desk_hear(d, answer), "error.code", "-32800"));
+	const char *heard = desk_hear(d, answer);
+	cr_assert(desk_is(heard, "error.code", "-32800"), "%s", heard);
+	cr_assert(desk_is(heard, "error.data.model_id", "\"m\""), "%s", heard);
 }
 
 static bool answers(struct desk *d, const char *id)
