@@ -190,8 +190,13 @@ static int check_routing(struct admission *a, struct fault *f)
 	if (m->refused)
 		return fault_set(f, ERR_INVALID_PARAMS, "%s", m->refused);
 	if (!read_routing(m, a->params, &a->r)) {
-		if (admit_check(m, a->params, f) == 0)
-			fault_set(f, ERR_INVALID_PARAMS, "%s needs a model_id", m->name);
+		/* Only check_draft may go without a model_id. */
+		if (admit_check(m, a->params, f) == 0) {
+			fault_set(f, ERR_INVALID_PARAMS,
+				"give primary_id and draft_id, or model_id with a prompt and a "
+				"draft");
+			fault_add_str(f, "path", "primary_id");
+		}
 		return f->err;
 	}
 	return 0;

@@ -110,6 +110,12 @@ class Drafts:
         self.assertEqual((error.code, error.message), (-32005, "Model not loaded: absent"))
         self.assertEqual(error.data["model_id"], "absent")
 
+    def test_a_call_of_neither_form_is_told_of_both(self):
+        for params in ({}, {"primary_id": "m"}, {"draft_id": "m"}, {"stream_id": "s", "draft_tokens": []}):
+            error = self.host.error("check_draft", **params)
+            self.assertEqual((error.code, error.data["path"]), (-32602, "primary_id"))
+            self.assertEqual(error.message, "give primary_id and draft_id, or model_id with a prompt and a draft")
+
     def other(self, path, model_id):
         folder = shared(path)
         if not folder:
