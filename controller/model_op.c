@@ -142,12 +142,21 @@ static void drop_stale(const struct model_op *op)
 	buf_release(&params);
 }
 
+/* Nothing was left there to unload: the worker died, or has the model no more. */
+static bool is_gone(const struct model_op *op, const struct peer_reply *r)
+{
+	int64_t code = 0;
+	if (r->outcome == PEER_ERROR)
+		json_get_int(json_find(r->body, "code"), &code);
+	return op->kind == OP_UNLOAD &&
+	       (r->outcome == PEER_LOST || code == err_info(ERR_MODEL_NOT_LOADED)->code);
+}
+
 static void on_part(void *arg, const struct peer_reply *r)
 {
 	struct part *part = arg;
 	struct model_op *op = part->op;
-	/* A worker that died has unloaded it, too. */
-	if (r->outcome == PEER_RESULT || (r->outcome == PEER_LOST && op->kind == OP_UNLOAD))
+	if (r->outcome == PEER_RESULT || is_gone(op, r))
 		note_result(op, part->worker, r);
 	else
 		note_failure(op, part->worker, r);

@@ -38,6 +38,24 @@ Test(models, what_nobody_loaded_cannot_be_unloaded)
 	rig_assert_has(rig_await(&r, "\"id\":2,"), "-32602");
 }
 
+static void on_unloaded(void *arg, const struct peer_reply *answer)
+{
+	(void)arg;
+	cr_assert_eq(answer->outcome, PEER_RESULT);
+}
+
+Test(models, a_worker_that_has_the_model_no_more_has_unloaded_it)
+{
+	static const char params[] = "{\"model_id\":\"m\"}";
+	rig_open(&r, ARGS("--workers=1"));
+	rig_load(&r);
+	peer_call(r.c->fleet.workers[0].peer, "unload_model",
+		(struct json_span) { params, sizeof params - 1 }, on_unloaded, NULL);
+	rig_send(&r, UNLOAD("1", "m"));
+	rig_assert_has(rig_await(&r, "\"id\":1,"), "\"success\":true");
+	cr_assert_null(models_find(&r.c->models, "m"));
+}
+
 Test(models, a_load_behind_another_is_called_off_at_once)
 {
 	rig_open(&r, ARGS("--workers=1"));
