@@ -5,7 +5,7 @@
  * Plain form, per query head: S = scale·Q·Kᵀ over all of the context, the causal or sliding
  * mask, softmax of each row, S·V, in float32 with contiguous K and V already widened. Ours reads
  * the paged cache (f16) as a forward pass does. Both on one thread, in turns. A shape is run
- * N (100) times, or as often as fits in S (4) seconds for each side, and at least three times.
+ * N (100) times, or as often as fits in S (60) seconds for each side, and at least three times.
  * The error is the largest difference between the two outputs, relative to the largest output. */
 #include "kernels/attention.h"
 #include "kernels/gemm.h"
@@ -291,7 +291,7 @@ int main(int argc, char **argv)
 {
 	const char *only = "";
 	size_t n_runs = 100;
-	double seconds = 4;
+	double seconds = 60;
 
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc)
