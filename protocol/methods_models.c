@@ -142,9 +142,8 @@ const struct method METHODS_MODELS[] = {
 		ROWS(UNLOAD),
 		.positional = "model_id force",
 		.doc = "Forget a model after its running streams. If it is cancelled while it "
-		       "waits "
-		       "for them the model stays, unless another unload waits, too, or has forced "
-		       "it.",
+		       "waits for them the model stays, unless another unload waits, too, or has "
+		       "forced it.",
 		.result = "success:boolean",
 		.example = "{\"model_id\":\"novel-7m\"}" },
 	{ .name = "list_models",

@@ -141,10 +141,9 @@ const struct method METHODS_SESSION[] = {
 	{ .name = "runtime/state",
 		.cls = METHOD_LOCAL,
 		.doc = "What is loaded and running. Asking changes nothing. The state of a model "
-		       "is "
-		       "ready, loading or failed. tandem also calls ready what its workers put to "
-		       "sleep, since a call that names it wakes it; list_models, and a worker that "
-		       "is asked itself, say asleep.",
+		       "is ready, loading or failed. tandem also calls ready what its workers put "
+		       "to sleep, since a call that names it wakes it; list_models, and a worker "
+		       "that is asked itself, say asleep.",
 		.result = "loaded_models[model_id:string state:string type:string] "
 			  "active_streams:integer "
 			  "restart_count:integer workers[id:integer pid:integer state:string "

@@ -174,25 +174,12 @@ Test(load, unload_waits_for_streams_and_with_force_ends_them)
 	desk_free(d);
 }
 
-Test(load, an_unload_that_waits_is_joined_by_others_of_which_one_may_force_it)
+/* A stream of m that nobody acknowledges: it stays. */
+static void start_unread(struct desk *d)
 {
-	struct desk *d = desk_new_loaded();
-	/* Nobody acknowledges: it stays. */
 	desk_ask(d, "1", "generate",
 		"{\"model_id\":\"m\",\"prompt\":\"x\",\"ignore_eos\":true,\"stream_id\":\"s\","
 		"\"max_tokens\":400,\"stream_options\":{\"ack_window\":2}}");
-	for (int id = 2; id <= 3; id++)
-		desk_say(d,
-			"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"unload_model\","
-			"\"params\":{\"model_id\":\"m\"}}",
-			id);
-	cr_assert_eq(desk_count(d, "\"success\""), 0);
-	const char *forced =
-		desk_ask(d, "4", "unload_model", "{\"model_id\":\"m\",\"force\":true}");
-	cr_assert(desk_is(forced, "result.success", "true"), "%s", forced);
-	cr_assert_eq(desk_count(d, "\"success\":true"), 3);
-	cr_assert(desk_is(desk_hear(d, "stream.event"), "params.finish_reason", "\"cancelled\""));
-	desk_free(d);
 }
 
 static void ask_to_unload(struct desk *d, int id)
@@ -201,6 +188,21 @@ static void ask_to_unload(struct desk *d, int id)
 		"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"unload_model\","
 		"\"params\":{\"model_id\":\"m\"}}",
 		id);
+}
+
+Test(load, an_unload_that_waits_is_joined_by_others_of_which_one_may_force_it)
+{
+	struct desk *d = desk_new_loaded();
+	start_unread(d);
+	ask_to_unload(d, 2);
+	ask_to_unload(d, 3);
+	cr_assert_eq(desk_count(d, "\"success\""), 0);
+	const char *forced =
+		desk_ask(d, "4", "unload_model", "{\"model_id\":\"m\",\"force\":true}");
+	cr_assert(desk_is(forced, "result.success", "true"), "%s", forced);
+	cr_assert_eq(desk_count(d, "\"success\":true"), 3);
+	cr_assert(desk_is(desk_hear(d, "stream.event"), "params.finish_reason", "\"cancelled\""));
+	desk_free(d);
 }
 
 static void call_off(struct desk *d, int id)
@@ -223,10 +225,7 @@ static bool answers(struct desk *d, const char *id)
 Test(load, an_unload_called_off_leaves_the_model_unless_another_waits_or_its_streams_end)
 {
 	struct desk *d = desk_new_loaded();
-	/* Nobody acknowledges: it stays. */
-	desk_ask(d, "1", "generate",
-		"{\"model_id\":\"m\",\"prompt\":\"x\",\"ignore_eos\":true,\"stream_id\":\"s\","
-		"\"max_tokens\":400,\"stream_options\":{\"ack_window\":2}}");
+	start_unread(d);
 	ask_to_unload(d, 2);
 	cr_assert_not(answers(d, "20"));
 	call_off(d, 2);
@@ -251,9 +250,7 @@ Test(load, an_unload_called_off_leaves_the_model_unless_another_waits_or_its_str
 Test(load, a_forced_unload_is_past_calling_off)
 {
 	struct desk *d = desk_new_loaded();
-	desk_ask(d, "1", "generate",
-		"{\"model_id\":\"m\",\"prompt\":\"x\",\"ignore_eos\":true,\"stream_id\":\"s\","
-		"\"max_tokens\":400,\"stream_options\":{\"ack_window\":2}}");
+	start_unread(d);
 	ask_to_unload(d, 2);
 	desk_say(d, "[{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"unload_model\",\"params\":{"
 		    "\"model_id\":\"m\",\"force\":true}},{\"jsonrpc\":\"2.0\",\"method\":"
