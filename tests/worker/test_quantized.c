@@ -140,6 +140,27 @@ static void add_mxfp4(struct twins *t, const char *base, size_t n_out, size_t n_
 	free(plain);
 }
 
+static void add_plain(struct twins *t, const char *name, size_t n_out, size_t n_in)
+{
+	float *v = xcalloc(n_out * n_in, sizeof *v);
+	char shape[32];
+
+	for (size_t i = 0; i < n_out * n_in; i++)
+		v[i] = next_float(&t->seed, 0.3f);
+	snprintf(shape, sizeof shape, "[%zu,%zu]", n_out, n_in);
+	st_add(&t->packed, name, "F32", shape, v, n_out * n_in * sizeof *v);
+	st_add(&t->plain, name, "F32", shape, v, n_out * n_in * sizeof *v);
+	free(v);
+}
+
+static void add_plain_matrix(struct twins *t, const char *base, size_t n_out, size_t n_in)
+{
+	char name[128];
+
+	snprintf(name, sizeof name, "%s.weight", base);
+	add_plain(t, name, n_out, n_in);
+}
+
 static void add_matrix(struct twins *t, const char *base, size_t n_out, size_t n_in)
 {
 	(t->mxfp4 ? add_mxfp4 : add_affine)(t, base, n_out, n_in);
@@ -150,7 +171,9 @@ static void add_matrix(struct twins *t, const char *base, size_t n_out, size_t n
 	"\"num_attention_heads\":4,\"num_key_value_heads\":2,\"intermediate_size\":256," \
 	"\"vocab_size\":192,\"max_position_embeddings\":64,\"tie_word_embeddings\":true"
 
-static void add_llama(struct twins *t)
+typedef void add_fn(struct twins *t, const char *base, size_t n_out, size_t n_in);
+
+static void add_llama_with(struct twins *t, add_fn *gate)
 {
 	add_matrix(t, "model.embed_tokens", 192, 128);
 	add_vector(t, "model.norm.weight", 128, 1);
@@ -160,9 +183,14 @@ static void add_llama(struct twins *t)
 	add_matrix(t, "model.layers.0.self_attn.k_proj", 64, 128);
 	add_matrix(t, "model.layers.0.self_attn.v_proj", 64, 128);
 	add_matrix(t, "model.layers.0.self_attn.o_proj", 128, 128);
-	add_matrix(t, "model.layers.0.mlp.gate_proj", 256, 128);
+	gate(t, "model.layers.0.mlp.gate_proj", 256, 128);
 	add_matrix(t, "model.layers.0.mlp.up_proj", 256, 128);
 	add_matrix(t, "model.layers.0.mlp.down_proj", 128, 256);
+}
+
+static void add_llama(struct twins *t)
+{
+	add_llama_with(t, add_matrix);
 }
 
 /* Logits of a prompt of 9 and of one decoded row. */
@@ -313,19 +341,6 @@ Test(quantized, settings_that_the_tensors_belie_or_we_lack_are_refused, .timeout
 	"\"num_local_experts\":4,\"num_experts_per_tok\":2,\"tie_word_embeddings\":true," \
 	"\"rope_theta\":10000,\"sliding_window\":8"
 
-static void add_plain(struct twins *t, const char *name, size_t n_out, size_t n_in)
-{
-	float *v = xcalloc(n_out * n_in, sizeof *v);
-	char shape[32];
-
-	for (size_t i = 0; i < n_out * n_in; i++)
-		v[i] = next_float(&t->seed, 0.3f);
-	snprintf(shape, sizeof shape, "[%zu,%zu]", n_out, n_in);
-	st_add(&t->packed, name, "F32", shape, v, n_out * n_in * sizeof *v);
-	st_add(&t->plain, name, "F32", shape, v, n_out * n_in * sizeof *v);
-	free(v);
-}
-
 static void add_blocks(struct twins *t, const char *base, size_t n_out, size_t n_in)
 {
 	uint8_t *q = xcalloc(N * n_out, n_in / 2), *scales = xcalloc(N * n_out, n_in / 32);
@@ -380,6 +395,43 @@ Test(quantized, gpt_oss_as_published_equals_its_dequantized_experts, .timeout = 
 		"\"quantization_config\":{\"quant_method\":\"mxfp4\",\"modules_to_not_convert\":["
 		"\"x\"]}",
 		"MXFP4");
+}
+
+/* An FFN whose gate is multiplied exactly and whose up matrix meets rounded rows. */
+static void run_mixed(const char *folder, size_t chunk, size_t n_threads, float logits[10 * 192])
+{
+	const int32_t ids[10] = { 3, 14, 15, 92, 65, 35, 89, 79, 32, 38 };
+	const struct model_options opt = { .path = folder, .activations = ACTIVATIONS_INT8 };
+	struct fixture x;
+	struct kv_seq s;
+
+	fixture_open_as(&x, &opt, n_threads, 16);
+	kv_seq_init(&s, x.kv);
+	fixture_feed(&x, &s, &(struct feed) { ids, 7, chunk, false, logits });
+	fixture_feed(&x, &s, &(struct feed) { ids + 7, 3, 1, true, logits + (size_t)7 * 192 });
+	kv_seq_release(&s);
+	fixture_close(&x);
+}
+
+Test(quantized, gate_and_up_may_take_different_paths, .timeout = 60)
+{
+	struct twins t = { .bits = 4, .group = 64, .seed = 6 };
+	char *folder =
+		tiny_model_folder("{" FIELDS ",\"quantization\":{\"group_size\":64,\"bits\":4,"
+				  "\"model.layers.0.mlp.gate_proj\":false}}");
+	float want[10 * 192], have[10 * 192];
+
+	add_llama_with(&t, add_plain_matrix);
+	st_write(&t.packed, folder, "model.safetensors");
+	buf_release(&t.plain.header);
+	buf_release(&t.plain.data);
+	run_mixed(folder, 7, 1, want);
+	cr_assert(isfinite(want[0]) && want[0] != want[1]);
+	for (size_t chunk = 1; chunk <= 7; chunk += 3) {
+		run_mixed(folder, chunk, 2, have);
+		cr_expect_arr_eq(have, want, sizeof want, "chunks of %zu", chunk);
+	}
+	tiny_model_remove(folder);
 }
 
 /* Logits of a few rows by the model as these threads made it. */

@@ -64,18 +64,16 @@ static void parallel_block(
 {
 	const struct projection qkv[] = { { &l->q, ACT_Q }, { &l->k, ACT_K }, { &l->v, ACT_V } };
 	const struct projection out = { &l->o, ACT_Y };
+	const struct input in = { ACT_X, &l->attn_norm };
 
-	k->norm(s, ACT_N, ACT_X, &l->attn_norm);
-	k->project(s, ACT_N, qkv, 3);
+	k->project(s, in, qkv, 3);
 	k->rope(s, ACT_Q, (size_t)l->rope);
 	k->rope(s, ACT_K, (size_t)l->rope);
 	k->attend(s, &l->attention);
-	k->project(s, ACT_Q, &out, 1);
-	if (l->ffn_norm.n > 0)
-		k->norm(s, ACT_N, ACT_X, &l->ffn_norm);
+	k->project(s, (struct input) { ACT_Q, NULL }, &out, 1);
+	k->ffn(s, ACT_Z, l->ffn_norm.n > 0 ? (struct input) { ACT_X, &l->ffn_norm } : in, &l->ffn);
 	k->add(s, ACT_X, ACT_Y, d->residual_scale);
-	k->ffn(s, ACT_Y, ACT_N, &l->ffn);
-	k->add(s, ACT_X, ACT_Y, d->residual_scale);
+	k->add(s, ACT_X, ACT_Z, d->residual_scale);
 }
 
 void parallel_forward(const struct decoder *d, const struct backend *k, struct step *s)
@@ -87,8 +85,7 @@ void parallel_forward(const struct decoder *d, const struct backend *k, struct s
 	k->embed(s, ACT_X, &d->embedding);
 	for (size_t i = 0; i < d->n_layers; i++)
 		parallel_block(d, &d->layers[i], k, s);
-	k->norm(s, ACT_N, ACT_X, &d->final_norm);
-	k->logits(s, ACT_N, &d->head);
+	k->logits(s, (struct input) { ACT_X, &d->final_norm }, &d->head);
 }
 
 const struct arch ARCH_GPT_NEOX = { "gpt_neox", configure, bind, parallel_forward };

@@ -43,39 +43,34 @@ static void attention_block(
 {
 	const struct projection qkv[] = { { &l->q, ACT_Q }, { &l->k, ACT_K }, { &l->v, ACT_V } };
 	const struct projection out = { &l->o, ACT_Y };
-	bool pre = l->attn_norm.n > 0;
 
-	if (pre)
-		k->norm(s, ACT_N, ACT_X, &l->attn_norm);
-	k->project(s, pre ? ACT_N : ACT_X, qkv, 3);
+	k->project(s, (struct input) { ACT_X, &l->attn_norm }, qkv, 3);
 	if (l->q_norm.n > 0)
-		k->norm(s, ACT_Q, ACT_Q, &l->q_norm);
+		k->norm(s, ACT_Q, &l->q_norm);
 	if (l->k_norm.n > 0)
-		k->norm(s, ACT_K, ACT_K, &l->k_norm);
+		k->norm(s, ACT_K, &l->k_norm);
 	if (l->rope != ROPE_NONE) {
 		k->rope(s, ACT_Q, (size_t)l->rope);
 		k->rope(s, ACT_K, (size_t)l->rope);
 	}
 	k->attend(s, &l->attention);
-	k->project(s, ACT_Q, &out, 1);
+	k->project(s, (struct input) { ACT_Q, NULL }, &out, 1);
 	if (l->attn_post_norm.n > 0)
-		k->norm(s, ACT_Y, ACT_Y, &l->attn_post_norm);
+		k->norm(s, ACT_Y, &l->attn_post_norm);
 	k->add(s, ACT_X, ACT_Y, d->residual_scale);
 }
 
 static void ffn_block(
 	const struct decoder *d, const struct layer *l, const struct backend *k, struct step *s)
 {
-	enum act in = l->ffn_norm.n > 0 ? ACT_N : ACT_X;
+	const struct input in = { ACT_X, &l->ffn_norm };
 
-	if (in == ACT_N)
-		k->norm(s, ACT_N, ACT_X, &l->ffn_norm);
 	if (l->experts.n_experts > 0)
 		k->experts(s, ACT_Y, in, &l->experts);
 	else
 		k->ffn(s, ACT_Y, in, &l->ffn);
 	if (l->ffn_post_norm.n > 0)
-		k->norm(s, ACT_Y, ACT_Y, &l->ffn_post_norm);
+		k->norm(s, ACT_Y, &l->ffn_post_norm);
 	k->add(s, ACT_X, ACT_Y, d->residual_scale);
 }
 
@@ -86,8 +81,7 @@ void llama_forward(const struct decoder *d, const struct backend *k, struct step
 		attention_block(d, &d->layers[i], k, s);
 		ffn_block(d, &d->layers[i], k, s);
 	}
-	k->norm(s, ACT_N, ACT_X, &d->final_norm);
-	k->logits(s, ACT_N, &d->head);
+	k->logits(s, (struct input) { ACT_X, &d->final_norm }, &d->head);
 }
 
 const struct arch ARCH_LLAMA = { "llama", configure, llama_bind, llama_forward };

@@ -47,12 +47,18 @@ struct norm_weight {
 /* The activations of a step. X is the residual stream; widths come from the decoder. */
 enum act {
 	ACT_X, /* [dim] */
-	ACT_N, /* [dim], what a norm gives */
 	ACT_Y, /* [dim], a branch before it joins X */
+	ACT_Z, /* [dim], the second of two branches that read the same X; only where d->parallel */
 	ACT_Q, /* [n_heads][head_dim]; attend leaves its result here */
 	ACT_K, /* [n_kv_heads][head_dim] */
 	ACT_V, /* [n_kv_heads][head_dim] */
 	ACT_COUNT
+};
+
+/* What matrices meet: an activation as it is, or what a norm makes of it on the way. */
+struct input {
+	enum act act;
+	const struct norm_weight *norm; /* NULL or n = 0: none */
 };
 
 struct embedding {
@@ -119,20 +125,20 @@ struct backend {
 	void (*begin)(struct step *s, const struct batch_row *rows, size_t n_rows, float *logits);
 
 	void (*embed)(struct step *s, enum act out, const struct embedding *e);
-	void (*norm)(struct step *s, enum act out, enum act in, const struct norm_weight *w);
+	void (*norm)(struct step *s, enum act io, const struct norm_weight *w);
 	/* Several matrices over one input, biases added. */
-	void (*project)(struct step *s, enum act in, const struct projection *p, size_t n);
+	void (*project)(struct step *s, struct input in, const struct projection *p, size_t n);
 	/* Rotate every head of io by the decoder's rope table. */
 	void (*rope)(struct step *s, enum act io, size_t table);
 	/* Append K and V to each row's sequence, then Q becomes the attention's result. */
 	void (*attend)(struct step *s, const struct attention *a);
-	void (*ffn)(struct step *s, enum act out, enum act in, const struct ffn *w);
-	void (*experts)(struct step *s, enum act out, enum act in, const struct experts *w);
+	void (*ffn)(struct step *s, enum act out, struct input in, const struct ffn *w);
+	void (*experts)(struct step *s, enum act out, struct input in, const struct experts *w);
 	/* io = io + scale * in */
 	void (*add)(struct step *s, enum act io, enum act in, float scale);
-	/* The end of a step: what is in `in` goes to the rows that want their hidden state, and
-	 * logits of it to those that want logits, in their order. */
-	void (*logits)(struct step *s, enum act in, const struct lm_head *h);
+	/* The end of a step: the input goes to the rows that want their hidden state, and logits
+	 * of it to those that want logits, in their order; other rows are not looked at. */
+	void (*logits)(struct step *s, struct input in, const struct lm_head *h);
 };
 
 extern const struct backend BACKEND_CPU;

@@ -1,42 +1,9 @@
-/* backend_cpu.c - struct backend over kernels/: rows, norms, embeddings, logits. */
+/* backend_cpu.c - struct backend over kernels/: rows in, embeddings, rotation, logits out. */
 #include "worker/model/backend_cpu.h"
 #include "protocol/mem.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Work below this many floats is done at once: waking a thread costs more. */
-#define SERIAL_FLOATS 16384
-
-struct rows_job {
-	struct step *s;
-	cpu_rows_fn *fn;
-	void *arg;
-	size_t n_rows, n_chunks;
-};
-
-static void run_rows(void *arg, size_t chunk, size_t thread)
-{
-	struct rows_job *j = arg;
-	size_t begin, end;
-
-	(void)thread;
-	pool_range(j->n_rows, j->n_chunks, chunk, &begin, &end);
-	j->fn(j->s, j->arg, begin, end);
-}
-
-void cpu_each_rows(struct step *s, cpu_rows_fn *fn, void *arg, size_t n_rows, size_t n_floats)
-{
-	size_t least = SERIAL_FLOATS / (n_floats + 1) + 1;
-	struct rows_job job = { s, fn, arg, n_rows, 1 };
-
-	if (n_rows <= least) {
-		fn(s, arg, 0, n_rows);
-		return;
-	}
-	job.n_chunks = pool_chunks(s->pool, n_rows, least, SIZE_MAX);
-	pool_run(s->pool, run_rows, &job, job.n_chunks);
-}
 
 float *cpu_scratch(struct step *s, size_t thread)
 {
@@ -133,58 +100,25 @@ static void embed(struct step *s, enum act out, const struct embedding *e)
 	cpu_each_rows(s, embed_rows, &job, s->n_rows, s->widths[out]);
 }
 
-struct norm_job {
-	const struct norm_weight *w;
-	enum act out, in;
-};
-
-static void norm_rows(struct step *s, void *arg, size_t begin_row, size_t end)
+struct rows cpu_rows(const struct step *s, struct input in)
 {
-	const struct norm_job *j = arg;
-	size_t width = s->widths[j->in];
-	const struct norm a = {
-		.x = s->acts[j->in] + begin_row * width,
-		.out = s->acts[j->out] + begin_row * width,
-		.n_rows = (end - begin_row) * (width / j->w->n),
-		.n = j->w->n,
-		.x_stride = j->w->n,
-		.out_stride = j->w->n,
-		.weight = j->w->weight,
-		.bias = j->w->bias,
-		.eps = j->w->eps,
-		.offset = j->w->offset,
-	};
-
-	switch (j->w->kind) {
-	case NORM_RMS: s->k.rmsnorm(&a); break;
-	case NORM_LAYER: s->k.layernorm(&a); break;
-	}
+	return (struct rows) { s->acts[in.act], s->widths[in.act], s->n_rows, s->n_prefill,
+		in.norm };
 }
 
-static void norm(struct step *s, enum act out, enum act in, const struct norm_weight *w)
+static void project(struct step *s, struct input in, const struct projection *p, size_t n)
 {
-	struct norm_job job = { w, out, in };
-
-	assert(s->widths[in] == s->widths[out] && s->widths[in] % w->n == 0);
-	cpu_each_rows(s, norm_rows, &job, s->n_rows, s->widths[in]);
-}
-
-static void project(struct step *s, enum act in, const struct projection *p, size_t n)
-{
+	const struct rows rows = cpu_rows(s, in);
 	struct product products[CPU_PRODUCTS_MAX];
 
 	assert(n <= CPU_PRODUCTS_MAX);
 	for (size_t i = 0; i < n; i++)
 		products[i] = (struct product) {
 			.matrix = p[i].matrix,
-			.x = s->acts[in],
-			.x_stride = s->widths[in],
-			.n_rows = s->n_rows,
-			.n_prefill = s->n_prefill,
 			.out = s->acts[p[i].out],
 			.out_stride = s->widths[p[i].out],
 		};
-	cpu_multiply(s, products, n);
+	cpu_multiply(s, &rows, products, n);
 }
 
 struct rope_job {
@@ -254,31 +188,42 @@ static void finish_logits(struct step *s, void *arg, size_t begin_row, size_t en
 		s->k.softcap(out, out, h->softcap, n);
 }
 
-static void logits(struct step *s, enum act in, const struct lm_head *h)
+/* Rows [begin, end) to where they are wanted. */
+static void hand_out(struct step *s, void *arg, size_t begin_row, size_t end)
 {
-	size_t dim = s->widths[in];
+	const struct input *in = arg;
+	const size_t dim = s->widths[in->act];
+
+	for (size_t r = begin_row; r < end; r++) {
+		const float *x = s->acts[in->act] + r * dim;
+		float *hidden = s->rows[r].hidden, *out = hidden;
+		if (s->rows[r].wanted >= 0)
+			out = s->gathered + (size_t)s->rows[r].wanted * dim;
+		if (!out)
+			continue;
+		if (in->norm && in->norm->n > 0)
+			cpu_norm_rows(s, in->norm, x, out, 1, dim);
+		else
+			memcpy(out, x, dim * sizeof *x);
+		if (hidden && hidden != out)
+			memcpy(hidden, out, dim * sizeof *x);
+	}
+}
+
+static void logits(struct step *s, struct input in, const struct lm_head *h)
+{
 	/* No row counts as a prompt row here: the first sampled token's logits come by the
 	 * same path as all later ones. */
+	const struct rows rows = { s->gathered, s->widths[in.act], s->n_wanted, 0, NULL };
 	const struct product p = {
-		.matrix = &h->matrix,
-		.x = s->gathered,
-		.x_stride = dim,
-		.n_rows = s->n_wanted,
-		.out = s->logits,
-		.out_stride = h->matrix.w.n_out,
+		.matrix = &h->matrix, .out = s->logits, .out_stride = h->matrix.w.n_out
 	};
 	struct lm_head head = *h;
 
-	for (size_t r = 0; r < s->n_rows; r++) {
-		const float *x = s->acts[in] + r * dim;
-		if (s->rows[r].hidden)
-			memcpy(s->rows[r].hidden, x, dim * sizeof *x);
-		if (s->rows[r].wanted >= 0)
-			memcpy(s->gathered + (size_t)s->rows[r].wanted * dim, x, dim * sizeof *x);
-	}
+	cpu_each_rows(s, hand_out, &in, s->n_rows, s->widths[in.act]);
 	if (s->n_wanted == 0)
 		return;
-	cpu_multiply(s, &p, 1);
+	cpu_multiply(s, &rows, &p, 1);
 	if (h->scale != 1 || h->softcap > 0)
 		cpu_each_rows(s, finish_logits, &head, s->n_wanted, h->matrix.w.n_out);
 }
@@ -289,7 +234,7 @@ const struct backend BACKEND_CPU = {
 	.step_free = cpu_step_free,
 	.begin = begin,
 	.embed = embed,
-	.norm = norm,
+	.norm = cpu_norm,
 	.project = project,
 	.rope = rope,
 	.attend = cpu_attend,

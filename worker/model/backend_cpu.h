@@ -46,7 +46,10 @@ struct step {
 
 	float *acts[ACT_COUNT]; /* [max_rows][width] */
 	size_t widths[ACT_COUNT];
-	float *gate, *hidden; /* [max_rows][widest FFN] */
+	float *normed; /* [max_rows][dim], what a norm makes of rows that matrices meet */
+	float *hidden; /* [max_rows][widest FFN] */
+	float *cells;  /* [n_threads][2][cells_floats], gate and up of a chunk of an FFN */
+	size_t cells_floats;
 	float *gathered;      /* [max_rows][dim], rows picked out */
 	float *expert_out;    /* [max_rows][dim] */
 	float *router;        /* [max_rows][n_experts] */
@@ -72,12 +75,18 @@ struct step {
 	void *arena; /* owns all of the above */
 };
 
-/* out[r] = W x[r] + bias for n_rows rows, the first n_prefill of them prompt rows. */
+/* Rows that matrices meet, the first n_prefill of them prompt rows. */
+struct rows {
+	const float *x; /* [n_rows][width] */
+	size_t width, n_rows, n_prefill;
+	const struct norm_weight *norm; /* of x, first; NULL or n = 0: none */
+};
+
+/* out[r] = W x[r] + bias; with an ffn, whose up W is, act(gate x[r]) * up x[r]. */
 struct product {
 	const struct matrix *matrix;
-	const float *x; /* [n_rows][x_stride] */
-	size_t x_stride, n_rows, n_prefill;
-	float *out; /* [n_rows][out_stride] */
+	const struct ffn *ffn; /* or NULL */
+	float *out;            /* [n_rows][out_stride] */
 	size_t out_stride;
 };
 
@@ -88,24 +97,37 @@ struct step *cpu_step_new(
 void cpu_step_free(struct step *s);
 
 /* At most CPU_PRODUCTS_MAX products of the same rows as one job of the pool. */
-void cpu_multiply(struct step *s, const struct product *p, size_t n);
+void cpu_multiply(struct step *s, const struct rows *in, const struct product *p, size_t n);
 /* Floats of scratch a thread needs for products with this matrix. */
 size_t cpu_multiply_scratch(const struct matrix *m);
 /* May prompt rows meet this matrix in OpenBLAS? Tried once per shape by cpu_try_panels. */
 bool cpu_takes_panels(const struct step *s, const struct matrix *m);
 void cpu_try_panels(struct step *s, const struct matrix *m);
+/* The most floats a chunk of an FFN of dim inputs and ffn_dim outputs gives, in whole registers. */
+size_t cpu_multiply_cells(size_t dim, size_t ffn_dim, size_t max_rows);
 
 void cpu_attend(struct step *s, const struct attention *a);
 size_t cpu_attend_scratch(const struct decoder *d);
 /* Most spans of a lone row that are shared out; 0: its heads are enough for all threads. */
 size_t cpu_attend_spans(const struct decoder *d, const struct pool *pool);
 
-void cpu_ffn(struct step *s, enum act out, enum act in, const struct ffn *w);
-void cpu_experts(struct step *s, enum act out, enum act in, const struct experts *w);
+void cpu_ffn(struct step *s, enum act out, struct input in, const struct ffn *w);
+void cpu_experts(struct step *s, enum act out, struct input in, const struct experts *w);
+/* out = act(gate) * up, or act(up) of an FFN without a gate; n cells each, out may be up. */
+void cpu_activate(const struct kernels *k, const struct ffn *w, float *out, const float *gate,
+	const float *up, size_t n);
 
 /* Run fn over rows [begin, end) of the step, on several threads if n_floats a row make that
  * worth it. */
 typedef void cpu_rows_fn(struct step *s, void *arg, size_t begin, size_t end);
 void cpu_each_rows(struct step *s, cpu_rows_fn *fn, void *arg, size_t n_rows, size_t n_floats);
 float *cpu_scratch(struct step *s, size_t thread);
+
+void cpu_norm(struct step *s, enum act io, const struct norm_weight *w);
+void cpu_norm_rows(struct step *s, const struct norm_weight *w, const float *x, float *out,
+	size_t n_rows, size_t width);
+/* The step's rows of an activation. */
+struct rows cpu_rows(const struct step *s, struct input in);
+/* *rows normalised, and rounded as the n matrices that will meet them take them. */
+void cpu_prepare(struct step *s, struct rows *rows, const struct matrix *const *met, size_t n);
 #endif

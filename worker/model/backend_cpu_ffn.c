@@ -4,23 +4,15 @@
 #include <math.h>
 #include <string.h>
 
-/* A feed-forward layer over some rows, wherever they are. */
-struct ffn_job {
-	const struct ffn *w;
-	const float *x;
-	float *out; /* both [n_rows][dim] */
-	size_t n_rows, n_prefill;
-};
-
 static void relu(float *out, const float *gate, const float *up, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		out[i] = fmaxf(gate[i], 0) * (up ? up[i] : 1);
 }
 
-/* gpt-oss (transformers, modeling_gpt_oss): alpha is fixed there. up becomes the result. */
-static void clamped_swiglu(
-	const struct kernels *k, const float *gate, float *up, float limit, size_t n)
+/* gpt-oss (transformers, modeling_gpt_oss): alpha is fixed there. */
+static void clamped_swiglu(const struct kernels *k, float *out, const float *gate, const float *up,
+	float limit, size_t n)
 {
 	float e[256];
 
@@ -32,64 +24,49 @@ static void clamped_swiglu(
 		for (size_t i = 0; i < m; i++) {
 			float g = fminf(gate[at + i], limit);
 			float u = fmaxf(fminf(up[at + i], limit), -limit);
-			up[at + i] = (u + 1) * (g / (1 + e[i]));
+			out[at + i] = (u + 1) * (g / (1 + e[i]));
 		}
 	}
 }
 
-static void activate(struct step *s, void *arg, size_t begin, size_t end)
+void cpu_activate(const struct kernels *k, const struct ffn *w, float *out, const float *gate,
+	const float *up, size_t n)
 {
-	const struct ffn *w = ((const struct ffn_job *)arg)->w;
-	size_t width = w->up.w.n_out, n = (end - begin) * width;
-	float *up = s->hidden + begin * width;
-	bool gated = w->gate.w.data != NULL;
-	const float *gate = gated ? s->gate + begin * width : up;
-	const float *factor = gated ? up : NULL;
+	const bool gated = w->gate.w.data != NULL;
+	const float *x = gated ? gate : up, *factor = gated ? up : NULL;
 
-	assert(s->hidden && s->gate);
 	switch (w->activation) {
-	case ACTIVATION_SILU: s->k.silu(up, gate, factor, n); break;
-	case ACTIVATION_GELU_TANH: s->k.gelu_tanh(up, gate, factor, n); break;
-	case ACTIVATION_GELU_ERF: s->k.gelu_erf(up, gate, factor, n); break;
-	case ACTIVATION_RELU: relu(up, gate, factor, n); break;
+	case ACTIVATION_SILU: k->silu(out, x, factor, n); break;
+	case ACTIVATION_GELU_TANH: k->gelu_tanh(out, x, factor, n); break;
+	case ACTIVATION_GELU_ERF: k->gelu_erf(out, x, factor, n); break;
+	case ACTIVATION_RELU: relu(out, x, factor, n); break;
 	case ACTIVATION_CLAMPED_SWIGLU:
 		assert(gated);
-		clamped_swiglu(&s->k, gate, up, w->limit, n);
+		clamped_swiglu(k, out, gate, up, w->limit, n);
 		break;
 	}
 }
 
-static void run_ffn(struct step *s, struct ffn_job *j)
+/* in→out[n_rows][dim]. */
+static void run_ffn(struct step *s, const struct ffn *w, const struct rows *in, float *out)
 {
-	size_t dim = s->d->dim, width = j->w->up.w.n_out;
-	const struct product up = {
-		.matrix = &j->w->up,
-		.x = j->x,
-		.x_stride = dim,
-		.n_rows = j->n_rows,
-		.n_prefill = j->n_prefill,
-		.out = s->hidden,
-		.out_stride = width,
+	const size_t dim = s->d->dim, width = w->up.w.n_out;
+	const struct product inner = {
+		.matrix = &w->up, .ffn = w, .out = s->hidden, .out_stride = width
 	};
-	struct product both[2] = { up, up }, down = up;
+	struct product down = { .matrix = &w->down, .out_stride = dim };
+	const struct rows hidden = { s->hidden, width, in->n_rows, in->n_prefill, NULL };
 
-	both[1].matrix = &j->w->gate;
-	both[1].out = s->gate;
-	cpu_multiply(s, both, j->w->gate.w.data ? 2 : 1);
-	cpu_each_rows(s, activate, j, j->n_rows, 4 * width);
-	down.matrix = &j->w->down;
-	down.x = s->hidden;
-	down.x_stride = width;
-	down.out = j->out;
-	down.out_stride = dim;
-	cpu_multiply(s, &down, 1);
+	cpu_multiply(s, in, &inner, 1);
+	down.out = out;
+	cpu_multiply(s, &hidden, &down, 1);
 }
 
-void cpu_ffn(struct step *s, enum act out, enum act in, const struct ffn *w)
+void cpu_ffn(struct step *s, enum act out, struct input in, const struct ffn *w)
 {
-	struct ffn_job job = { w, s->acts[in], s->acts[out], s->n_rows, s->n_prefill };
+	const struct rows rows = cpu_rows(s, in);
 
-	run_ffn(s, &job);
+	run_ffn(s, w, &rows, s->acts[out]);
 }
 
 /* The n_used largest of p[0..n), falling, the lower index first among equals. */
@@ -136,53 +113,48 @@ static void route_rows(struct step *s, void *arg, size_t begin, size_t end)
 			s->pick_weights + r * w->n_used);
 }
 
-/* The rows that picked expert e, their inputs side by side. Rows rise, so prompt rows stay
- * in front. */
-static void gather(
-	struct step *s, const float *x, const struct experts *w, int32_t e, struct ffn_job *j)
+/* The rows that picked expert e, side by side. Rows rise, so prompt rows stay in front. */
+static struct rows gather(struct step *s, const struct rows *in, const struct experts *w, int32_t e)
 {
-	size_t dim = s->d->dim;
+	const size_t dim = in->width;
+	struct rows picked = { .x = s->gathered, .width = dim };
 
-	j->n_rows = j->n_prefill = 0;
-	for (size_t r = 0; r < s->n_rows; r++) {
+	for (size_t r = 0; r < in->n_rows; r++) {
 		for (size_t i = 0; i < w->n_used; i++) {
 			if (s->picks[r * w->n_used + i] != e)
 				continue;
-			memcpy(s->gathered + j->n_rows * dim, x + r * dim, dim * sizeof *x);
-			s->expert_rows[j->n_rows] = (int32_t)r;
-			s->expert_scales[j->n_rows++] = s->pick_weights[r * w->n_used + i];
-			j->n_prefill += r < s->n_prefill;
+			memcpy(s->gathered + picked.n_rows * dim, in->x + r * dim,
+				dim * sizeof *in->x);
+			s->expert_rows[picked.n_rows] = (int32_t)r;
+			s->expert_scales[picked.n_rows++] = s->pick_weights[r * w->n_used + i];
+			picked.n_prefill += r < in->n_prefill;
 		}
 	}
+	return picked;
 }
 
-void cpu_experts(struct step *s, enum act out, enum act in, const struct experts *w)
+void cpu_experts(struct step *s, enum act out, struct input in, const struct experts *w)
 {
-	size_t dim = s->d->dim;
-	struct experts copy = *w;
-	struct ffn_job job = { .x = s->gathered, .out = s->expert_out };
+	const size_t dim = s->d->dim;
 	const struct product router = {
-		.matrix = &w->router,
-		.x = s->acts[in],
-		.x_stride = dim,
-		.n_rows = s->n_rows,
-		.n_prefill = s->n_prefill,
-		.out = s->router,
-		.out_stride = w->n_experts,
+		.matrix = &w->router, .out = s->router, .out_stride = w->n_experts
 	};
+	struct experts copy = *w;
+	struct rows rows = cpu_rows(s, in);
 
-	cpu_multiply(s, &router, 1);
+	/* Here, so that its norm is taken once: experts gather from what it gives. */
+	cpu_prepare(s, &rows, NULL, 0);
+	cpu_multiply(s, &rows, &router, 1);
 	cpu_each_rows(s, route_rows, &copy, s->n_rows, 16 * w->n_experts);
 	memset(s->acts[out], 0, s->n_rows * dim * sizeof(float));
 	/* Experts in rising order: a row's sum is taken in the order of its experts' numbers,
 	 * whoever else picked them. */
 	for (size_t e = 0; e < w->n_experts; e++) {
-		gather(s, s->acts[in], w, (int32_t)e, &job);
-		if (job.n_rows == 0)
+		const struct rows picked = gather(s, &rows, w, (int32_t)e);
+		if (picked.n_rows == 0)
 			continue;
-		job.w = &w->experts[e];
-		run_ffn(s, &job);
-		for (size_t i = 0; i < job.n_rows; i++) {
+		run_ffn(s, &w->experts[e], &picked, s->expert_out);
+		for (size_t i = 0; i < picked.n_rows; i++) {
 			float *y = s->acts[out] + (size_t)s->expert_rows[i] * dim;
 			s->k.add_scaled(y, y, s->expert_out + i * dim, s->expert_scales[i], dim);
 		}

@@ -1,10 +1,10 @@
 /* backend_cpu_mul.c - products of activations and weights, each path row-exact.
  *
  * Packed weights meet rows rounded to int8, and bf16 those rounded to bf16 where that is asked
- * for; rows are rounded once for all products of the same rows. Else
- * prompt rows go through OpenBLAS in panels of one fixed shape, generated and drafted rows
- * through our own kernels, which read the weights once for all of them. Work is split by
- * output columns: never by the depth of a sum. */
+ * for (backend_cpu_rows.c). Else prompt rows go through OpenBLAS in panels of one fixed shape,
+ * generated and drafted rows through our own kernels, which read the weights once for all of
+ * them. Work is split by output columns: never by the depth of a sum. */
+#include "protocol/mem.h"
 #include "worker/model/backend_cpu.h"
 #include <assert.h>
 #include <string.h>
@@ -29,19 +29,37 @@ size_t cpu_multiply_scratch(const struct matrix *m)
 	return panels > own ? panels : own;
 }
 
-/* One product's rows of one kind. */
 struct part {
 	const struct product *p;
-	bool panels; /* through OpenBLAS */
-	size_t row, n_rows;
 	size_t first_chunk, n_chunks;
 };
 
 struct mul_job {
 	struct step *s;
-	struct part parts[2 * CPU_PRODUCTS_MAX];
+	struct rows in;
+	struct part parts[CPU_PRODUCTS_MAX];
 	size_t n_parts, n_chunks;
 };
+
+/* Multiply-adds of GEMM_OUTS outputs. */
+static size_t unit_work(const struct product *p, size_t n_rows)
+{
+	const size_t n_matrices = p->ffn && p->ffn->gate.w.data ? 2 : 1;
+
+	return n_rows * p->matrix->w.n_in * GEMM_OUTS * n_matrices;
+}
+
+/* As pool_chunks cuts, a chunk is at most CHUNK_MOST and two units of work. */
+size_t cpu_multiply_cells(size_t dim, size_t ffn_dim, size_t max_rows)
+{
+	size_t all, most;
+
+	if (!mem_mul(max_rows, (size_t)2 * GEMM_OUTS, &most) ||
+		!mem_add(most, CHUNK_MOST / dim + 15, &most) || !mem_mul(max_rows, ffn_dim, &all) ||
+		!mem_add(all, 15, &all))
+		return SIZE_MAX;
+	return (all < most ? all : most) & ~(size_t)15;
+}
 
 static void multiply_panels(
 	const struct kernels *k, const struct weight *w, const struct mul *whole, float *scratch)
@@ -96,66 +114,8 @@ static void multiply_pairs(const struct step *s, const struct matrix *m, const s
 	});
 }
 
-/* Tiles [begin, end) of a product's rows to bf16. */
-static void halve_tiles(struct step *s, void *arg, size_t begin, size_t end)
+static void add_bias(const struct kernels *k, const float *bias, const struct mul *a)
 {
-	const struct product *p = arg;
-	size_t n_in = p->matrix->w.n_in;
-
-	for (size_t i = begin; i < end; i++) {
-		size_t r = packed_tile_row(p->n_rows, i);
-		pairs_round(&s->k, &(struct pairs_round) {
-					   .x = p->x + r * p->x_stride,
-					   .n_rows = packed_tile_row(p->n_rows, i + 1) - r,
-					   .n_in = n_in,
-					   .x_stride = p->x_stride,
-					   .out = (char *)s->halves + pairs_rows_bytes(r, n_in),
-				   });
-	}
-}
-
-/* Tiles [begin, end) of a product's rows to int8. */
-static void round_tiles(struct step *s, void *arg, size_t begin, size_t end)
-{
-	const struct product *p = arg;
-	size_t n_in = p->matrix->w.n_in;
-
-	for (size_t i = begin; i < end; i++) {
-		size_t r = packed_tile_row(p->n_rows, i);
-		s->k.packed_round(&(struct packed_round) {
-			.x = p->x + r * p->x_stride,
-			.n_rows = packed_tile_row(p->n_rows, i + 1) - r,
-			.n_in = n_in,
-			.x_stride = p->x_stride,
-			.out = (char *)s->codes + packed_rows_bytes(r, n_in),
-		});
-	}
-}
-
-/* The rows as each kind of product takes them, once for all products of the kind. */
-static void round_rows(struct step *s, const struct product *p, size_t n)
-{
-	const struct product *packed = NULL, *pairs = NULL;
-
-	for (size_t i = n; i-- > 0;) {
-		assert(p[i].x == p[0].x || !(p[i].matrix->packed || p[i].matrix->pairs));
-		if (p[i].matrix->packed)
-			packed = &p[i];
-		else if (p[i].matrix->pairs)
-			pairs = &p[i];
-	}
-	if (packed)
-		cpu_each_rows(s, round_tiles, (void *)packed, packed_tiles(packed->n_rows),
-			PACKED_ROWS * packed->matrix->w.n_in);
-	if (pairs)
-		cpu_each_rows(s, halve_tiles, (void *)pairs, packed_tiles(pairs->n_rows),
-			PACKED_ROWS * pairs->matrix->w.n_in);
-}
-
-static void add_bias(const struct kernels *k, const struct part *part, const struct mul *a)
-{
-	const float *bias = part->p->matrix->bias;
-
 	if (!bias)
 		return;
 	for (size_t r = 0; r < a->n_rows; r++) {
@@ -164,36 +124,81 @@ static void add_bias(const struct kernels *k, const struct part *part, const str
 	}
 }
 
-static void run_part(struct step *s, const struct part *part, size_t chunk, size_t thread)
+/* Prompt rows and others each by their own path, whichever travel together. */
+static void multiply_exact(
+	const struct mul_job *j, const struct matrix *m, const struct mul *whole, float *scratch)
+{
+	const struct step *s = j->s;
+	const size_t n = cpu_takes_panels(s, m) ? j->in.n_prefill : 0;
+	struct mul panels = *whole, own = *whole;
+
+	panels.n_rows = n;
+	own.n_rows -= n;
+	own.x += n * whole->x_stride;
+	own.out += n * whole->out_stride;
+	if (panels.n_rows > 0)
+		multiply_panels(&s->k, &m->w, &panels, scratch);
+	if (own.n_rows > 0)
+		weight_mul(&s->k, &m->w, &own, scratch);
+}
+
+/* Outputs [o_begin, o_end) of m to out, out_stride apart. */
+static void multiply(
+	const struct mul_job *j, const struct matrix *m, const struct mul *where, size_t thread)
+{
+	struct mul a = *where;
+
+	a.x = j->in.x;
+	a.x_stride = a.n_in = m->w.n_in;
+	a.n_rows = j->in.n_rows;
+	a.w = m->w.data;
+	a.w_stride = m->w.row_bytes;
+	if (m->packed)
+		multiply_packed(j->s, m, &a);
+	else if (m->pairs)
+		multiply_pairs(j->s, m, &a);
+	else
+		multiply_exact(j, m, &a, cpu_scratch(j->s, thread));
+	add_bias(&j->s->k, m->bias, &a);
+}
+
+/* Outputs of gate and up into the thread's own cells, and from there, activated, to where they
+ * belong: an activation meets what has not left the cache. */
+static void multiply_ffn(
+	const struct mul_job *j, const struct product *p, const struct mul *where, size_t thread)
+{
+	struct step *s = j->s;
+	const size_t n = where->o_end - where->o_begin;
+	float *ups = s->cells + 2 * thread * s->cells_floats, *gates = ups + s->cells_floats;
+	const struct matrix up = matrix_rows(&p->ffn->up, where->o_begin, n);
+
+	assert(n * j->in.n_rows <= s->cells_floats);
+	multiply(j, &up, &(struct mul) { .o_end = n, .out = ups, .out_stride = n }, thread);
+	if (p->ffn->gate.w.data) {
+		const struct matrix gate = matrix_rows(&p->ffn->gate, where->o_begin, n);
+		multiply(j, &gate, &(struct mul) { .o_end = n, .out = gates, .out_stride = n },
+			thread);
+	}
+	for (size_t r = 0; r < j->in.n_rows; r++)
+		cpu_activate(&s->k, p->ffn, where->out + r * where->out_stride + where->o_begin,
+			gates + r * n, ups + r * n, n);
+}
+
+static void run_part(const struct mul_job *j, const struct part *part, size_t chunk, size_t thread)
 {
 	const struct product *p = part->p;
-	const struct matrix *m = p->matrix;
-	size_t n_units = (m->w.n_out + GEMM_OUTS - 1) / GEMM_OUTS;
-	struct mul a = {
-		.x = p->x + part->row * p->x_stride,
-		.n_rows = part->n_rows,
-		.x_stride = p->x_stride,
-		.w = m->w.data,
-		.n_in = m->w.n_in,
-		.w_stride = m->w.row_bytes,
-		.out = p->out + part->row * p->out_stride,
-		.out_stride = p->out_stride,
-	};
+	const size_t n_out = p->matrix->w.n_out, n_units = (n_out + GEMM_OUTS - 1) / GEMM_OUTS;
+	struct mul where = { .out = p->out, .out_stride = p->out_stride };
 
-	pool_range(n_units, part->n_chunks, chunk, &a.o_begin, &a.o_end);
-	a.o_begin *= GEMM_OUTS;
-	a.o_end *= GEMM_OUTS;
-	if (a.o_end > m->w.n_out)
-		a.o_end = m->w.n_out;
-	if (m->packed)
-		multiply_packed(s, m, &a);
-	else if (m->pairs)
-		multiply_pairs(s, m, &a);
-	else if (part->panels)
-		multiply_panels(&s->k, &m->w, &a, cpu_scratch(s, thread));
+	pool_range(n_units, part->n_chunks, chunk, &where.o_begin, &where.o_end);
+	where.o_begin *= GEMM_OUTS;
+	where.o_end *= GEMM_OUTS;
+	if (where.o_end > n_out)
+		where.o_end = n_out;
+	if (p->ffn)
+		multiply_ffn(j, p, &where, thread);
 	else
-		weight_mul(&s->k, &m->w, &a, cpu_scratch(s, thread));
-	add_bias(&s->k, part, &a);
+		multiply(j, p->matrix, &where, thread);
 }
 
 static void run_chunk(void *arg, size_t chunk, size_t thread)
@@ -203,23 +208,22 @@ static void run_chunk(void *arg, size_t chunk, size_t thread)
 	for (size_t i = 0; i < j->n_parts; i++) {
 		const struct part *part = &j->parts[i];
 		if (chunk - part->first_chunk < part->n_chunks)
-			run_part(j->s, part, chunk - part->first_chunk, thread);
+			run_part(j, part, chunk - part->first_chunk, thread);
 	}
 }
 
-static void add_part(struct mul_job *j, struct part part)
+static void add_part(struct mul_job *j, const struct product *p)
 {
-	const struct matrix *m = part.p->matrix;
-	size_t n_units = (m->w.n_out + GEMM_OUTS - 1) / GEMM_OUTS;
-	size_t work = part.n_rows * m->w.n_in * GEMM_OUTS;
+	struct part *part = &j->parts[j->n_parts];
+	size_t n_units = (p->matrix->w.n_out + GEMM_OUTS - 1) / GEMM_OUTS;
+	size_t work = unit_work(p, j->in.n_rows);
 
-	if (part.n_rows == 0 || m->w.n_out == 0)
+	if (j->in.n_rows == 0 || n_units == 0)
 		return;
-	part.first_chunk = j->n_chunks;
-	part.n_chunks =
-		pool_chunks(j->s->pool, n_units, CHUNK_LEAST / work + 1, CHUNK_MOST / work + 1);
-	j->n_chunks += part.n_chunks;
-	j->parts[j->n_parts++] = part;
+	*part = (struct part) { p, j->n_chunks,
+		pool_chunks(j->s->pool, n_units, CHUNK_LEAST / work + 1, CHUNK_MOST / work + 1) };
+	j->n_chunks += part->n_chunks;
+	j->n_parts++;
 }
 
 static const struct panel_shape *find_shape(const struct step *s, size_t n_in, size_t n_outs)
@@ -258,22 +262,21 @@ bool cpu_takes_panels(const struct step *s, const struct matrix *m)
 	       (rest == 0 || (last && last->exact));
 }
 
-void cpu_multiply(struct step *s, const struct product *p, size_t n)
+void cpu_multiply(struct step *s, const struct rows *in, const struct product *p, size_t n)
 {
-	struct mul_job job = { .s = s };
+	struct mul_job job = { .s = s, .in = *in };
+	const struct matrix *met[2 * CPU_PRODUCTS_MAX] = { NULL };
+	size_t n_met = 0;
 
 	assert(n <= CPU_PRODUCTS_MAX);
-	round_rows(s, p, n);
 	for (size_t i = 0; i < n; i++) {
-		if (p[i].matrix->packed || p[i].matrix->pairs) {
-			add_part(&job, (struct part) { &p[i], false, 0, p[i].n_rows, 0, 0 });
-			continue;
-		}
-		bool panels = cpu_takes_panels(s, p[i].matrix);
-		size_t n_own = p[i].n_rows - p[i].n_prefill;
-		add_part(&job, (struct part) { &p[i], panels, 0, p[i].n_prefill, 0, 0 });
-		add_part(&job, (struct part) { &p[i], false, p[i].n_prefill, n_own, 0, 0 });
+		met[n_met++] = p[i].matrix;
+		if (p[i].ffn && p[i].ffn->gate.w.data)
+			met[n_met++] = &p[i].ffn->gate;
 	}
+	cpu_prepare(s, &job.in, met, n_met);
+	for (size_t i = 0; i < n; i++)
+		add_part(&job, &p[i]);
 	if (job.n_chunks == 1)
 		run_chunk(&job, 0, 0);
 	else

@@ -44,7 +44,7 @@ static void lay_out(struct step *s, struct arena *a)
 		s->acts[i] = take(a, n, s->widths[i], sizeof(float));
 	s->rows = take(a, n, 1, sizeof *s->rows);
 	s->pieces = take(a, n, 1, sizeof *s->pieces);
-	s->gate = take(a, n, widest_ffn(d), sizeof(float));
+	s->normed = take(a, n, d->dim, sizeof(float));
 	s->hidden = take(a, n, widest_ffn(d), sizeof(float));
 	s->gathered = take(a, n, d->dim, sizeof(float));
 	s->cos = take(a, n * DECODER_ROPES_MAX, s->rope_half, sizeof(float));
@@ -54,6 +54,7 @@ static void lay_out(struct step *s, struct arena *a)
 	if (s->halves_width > 0)
 		s->halves = take(a, pairs_rows_bytes(n, s->halves_width), 1, 1);
 	s->scratch = take(a, n_threads, s->scratch_floats, sizeof(float));
+	s->cells = take(a, n_threads * 2, s->cells_floats, sizeof(float));
 	s->blocks = take(a, n_threads * 2, s->max_blocks, sizeof *s->blocks);
 	if (s->max_spans > 0)
 		s->states = take(a, s->max_spans * d->n_kv_heads,
@@ -113,7 +114,9 @@ static void measure(struct step *s)
 	if (cpu_attend_scratch(d) > s->scratch_floats)
 		s->scratch_floats = cpu_attend_scratch(d);
 	s->scratch_floats = (s->scratch_floats + 15) & ~(size_t)15;
-	s->widths[ACT_X] = s->widths[ACT_N] = s->widths[ACT_Y] = d->dim;
+	s->cells_floats = cpu_multiply_cells(d->dim, widest_ffn(d), s->max_rows);
+	s->widths[ACT_X] = s->widths[ACT_Y] = d->dim;
+	s->widths[ACT_Z] = d->parallel ? d->dim : 0;
 	s->widths[ACT_Q] = decoder_q_width(d);
 	s->widths[ACT_K] = s->widths[ACT_V] = decoder_kv_width(d);
 	s->max_blocks = d->context_length / KV_BLOCK_TOKENS + 1;

@@ -63,7 +63,7 @@ struct matrix weights_stack(struct weights *w, size_t n, size_t n_out, size_t n_
  * published: n_out = dims[0] * dims[1] rows of MXFP4. */
 struct matrix weights_mxfp4(struct weights *w, size_t n_out, size_t n_in, const size_t dims[2],
 	const char *name, ...) __attribute__((format(printf, 5, 6)));
-/* Rows [begin, begin + n) of m, bias included: a view. */
+/* Rows [begin, begin + n) of m, bias included: a view. Of a packed one begin is a panel's. */
 struct matrix matrix_rows(const struct matrix *m, size_t begin, size_t n);
 
 /* weights_layout.c: matrices stored in another order, put in ours in owned memory. */

@@ -2,6 +2,7 @@
 #include "kernels/quant.h"
 #include "worker/model/weights.h"
 #include "worker/model/weights_get.h"
+#include <assert.h>
 #include <string.h>
 
 static const char *dtype_word(enum dtype t)
@@ -246,10 +247,15 @@ struct matrix weights_mxfp4(
 struct matrix matrix_rows(const struct matrix *m, size_t begin, size_t n)
 {
 	struct matrix part = *m;
+
 	size_t scale_bytes = m->w.type == DTYPE_MXFP4_PAIRS ? 1
 			     : m->w.scale_type == DTYPE_F32 ? 4
 							    : 2;
 
+	assert(begin + n <= m->w.n_out && (!m->packed || begin % PACKED_OUTS == 0));
+	if (m->packed)
+		part.packed = (const uint8_t *)m->packed +
+			      begin / PACKED_OUTS * packed_panel_bytes(m->packed_kind, m->w.n_in);
 	part.w.n_out = n;
 	if (m->w.data)
 		part.w.data = (const uint8_t *)m->w.data + begin * m->w.row_bytes;
