@@ -32,7 +32,7 @@ DEEP = 4096
 def steps(file_type, threads, limits):
     path = model_file(file_type)
     side = Ours(threads)
-    side.load(path)
+    side.load(path, warmup=True)
     side.prefill(64)
     prefill = statistics.median(side.prefill(512) for _ in range(RUNS))
     decode = statistics.median(side.decode(64, DEPTH) for _ in range(RUNS))
@@ -50,7 +50,7 @@ def depth(file_type, threads):
     path, prompt = model_file(file_type), random_tokens(DEEP)
     sides = {kind: Ours(threads) for kind in ("f16", "int8")}
     for kind, side in sides.items():
-        side.load(path, context_length=DEEP + 128, kv_cache_dtype=kind)
+        side.load(path, context_length=DEEP + 128, kv_cache_dtype=kind, warmup=True)
         side.decode_after([prompt], 8)
     runs = [[side.decode_after([prompt], 64) for side in sides.values()] for _ in range(2 * RUNS + 1)]
     f16, int8 = (statistics.median(column) for column in zip(*runs))

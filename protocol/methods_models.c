@@ -72,8 +72,10 @@ static const struct param LOAD[] = {
 		.type = PARAM_BOOL,
 		.nullable = true,
 		.preset = "false",
-		.doc = "Compute a token before answering, so that the first request finds all in "
-		       "memory." },
+		.doc = "Before answering compute a token, and find memory for steps and for K and "
+		       "V of "
+		       "a whole context (256 MB at most), so that the first requests wait for "
+		       "neither." },
 	{ .name = "progress",
 		.type = PARAM_BOOL,
 		.nullable = true,

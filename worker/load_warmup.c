@@ -1,4 +1,5 @@
-/* load_warmup.c - load_model's warmup: one token is computed before the answer. */
+/* load_warmup.c - load_model's warmup: before the answer a token is computed, which reads the
+ * weights, and the memory that prompts will fill is found. */
 #include "protocol/log.h"
 #include "worker/loading.h"
 #include "worker/unheard.h"
@@ -31,6 +32,7 @@ void load_warm_up(struct load *l, struct model_ref *ref)
 	struct job *j = unheard_new(l->w, ref, 2); /* the second is decoded */
 	DL_PREPEND(l->w->models->loads, l);
 	l->is_warming = l->has_room = true;
+	j->touches = true;
 	j->sink = &sink;
 	j->sink_arg = l;
 	l->letter.open = on_warm;

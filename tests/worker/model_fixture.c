@@ -2,6 +2,7 @@
 #include "protocol/mem.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 void fixture_open_as(
@@ -94,4 +95,18 @@ int32_t fixture_argmax(const float *logits, size_t n)
 		if (logits[i] > logits[best])
 			best = i;
 	return (int32_t)best;
+}
+
+size_t fixture_resident(void *p, size_t n_bytes)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), within = (uintptr_t)p % page;
+	const size_t n_pages = (within + n_bytes + page - 1) / page;
+	unsigned char *is_there = xcalloc(n_pages, 1);
+	size_t n = 0;
+
+	cr_assert_eq(mincore((uint8_t *)p - within, n_pages * page, is_there), 0);
+	for (size_t i = 0; i < n_pages; i++)
+		n += is_there[i] & 1;
+	free(is_there);
+	return n == n_pages ? n_bytes : n * page;
 }

@@ -39,5 +39,7 @@ struct feed {
 	float *logits;
 };
 void fixture_feed(struct fixture *x, struct kv_seq *s, const struct feed *f);
+/* How many bytes of [p, p + n_bytes), from p's page on, are in memory. */
+size_t fixture_resident(void *p, size_t n_bytes);
 int32_t fixture_argmax(const float *logits, size_t n);
 #endif

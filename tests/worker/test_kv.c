@@ -1,3 +1,5 @@
+#include "kernels/pool.h"
+#include "tests/worker/model_fixture.h"
 #include "worker/model/kv.h"
 #include <criterion/criterion.h>
 #include <string.h>
@@ -230,4 +232,30 @@ Test(kv, ten_thousand_random_lives_leak_no_block)
 	}
 	for (size_t i = 0; i < 6; i++)
 		kv_seq_release(&s[i]);
+}
+
+/* Blocks of 12 KiB, which large pages are not asked for, and sizes that end within a page. */
+Test(kv, touched_blocks_are_in_memory_with_what_they_held)
+{
+	const struct kv_shape shape = { 3, 2, 8, KV_F32 };
+	const size_t n_bytes = ((size_t)5 << 20) + 4097;
+	struct fault f = { 0 };
+
+	for (size_t n_threads = 1; n_threads <= 3; n_threads++) {
+		struct kv_pool *p = kv_pool_new(&shape, (size_t)9 << 20, &f);
+		struct pool *threads = pool_new(n_threads);
+		uint8_t *base = kv_block_k(p, 0, 0);
+		memset(base + 4096, 7, 4096);
+		cr_assert_lt(fixture_resident(base, n_bytes), n_bytes, "before it is touched");
+		kv_pool_touch(p, n_bytes, threads);
+		cr_expect_eq(fixture_resident(base, n_bytes), n_bytes);
+		for (size_t i = 0; i < 3 * 4096; i++)
+			cr_assert_eq(base[i], i / 4096 == 1 ? 7 : 0);
+		kv_pool_touch(p, SIZE_MAX, threads);
+		const size_t n_all = kv_pool_blocks(p) * kv_pool_block_bytes(p);
+		cr_expect_eq(fixture_resident(base, n_all), n_all);
+		kv_pool_touch(p, 0, threads);
+		kv_pool_free(p);
+		pool_free(threads);
+	}
 }

@@ -1,6 +1,7 @@
 #include "protocol/mem.h"
 #include "tests/worker/desk.h"
 #include "tests/worker/model_fixture.h"
+#include "worker/engine/lane.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +84,12 @@ Test(load, asked_again_tells_its_progress_and_computes_the_token_that_was_not_as
 	const char *answer = desk_ask(d, "1", "load_model",
 		"{" LOAD ",\"warmup\":true,\"_meta\":{\"progressToken\":\"p\"}}");
 	cr_assert(desk_is(answer, "result.state", "\"ready\""), "%s", answer);
-	cr_assert_not_null(model_ref_state(ref));
+	const struct lane *lane = model_ref_state(ref);
+	cr_assert_not_null(lane);
+	const struct model_info *info = model_info(model_ref_model(ref));
+	const size_t context = info->context_length * info->kv_bytes_per_token;
+	cr_assert_lt(context, LANE_TOUCH_BYTES);
+	cr_assert_eq(fixture_resident(kv_block_k(lane->kv, 0, 0), context), context);
 	model_ref_release(ref);
 	cr_assert_eq(d->n_lines, before + 3);
 	cr_assert(desk_is(d->lines[before], "params.progress", "0"));

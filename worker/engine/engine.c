@@ -111,6 +111,8 @@ static void take(struct engine *e, struct task *t)
 		refuse(e, t, &f);
 		return;
 	}
+	if (t->job->touches)
+		lane_touch(l, e->pool);
 	lane_take(l, t);
 	if (!l->busy)
 		DL_APPEND(e->lanes, l);

@@ -123,6 +123,7 @@ struct job {
 	int32_t *stop_ids; /* owned */
 	size_t n_stop_ids;
 	bool include_stop, ignore_eos, skip_special, truncate_left;
+	bool touches;      /* memory that later jobs of this model will want: lane_touch */
 	bool cache_prompt; /* its KV may come from the prefix cache, and may stay there */
 	char *client;      /* who takes turns with others; owned, NULL = "" */
 	char *cache_scope; /* whose prompts it is shared with; owned, NULL = "" */

@@ -100,6 +100,18 @@ struct lane *lane_get(struct model_ref *ref, const struct lane_options *opt, str
 	return l;
 }
 
+void lane_touch(struct lane *l, struct pool *threads)
+{
+	const struct model_info *info = model_info(l->model);
+	size_t n_bytes;
+
+	if (!mem_mul(info->context_length, info->kv_bytes_per_token, &n_bytes) ||
+		n_bytes > LANE_TOUCH_BYTES)
+		n_bytes = LANE_TOUCH_BYTES;
+	kv_pool_touch(l->kv, n_bytes, threads);
+	model_context_touch(l->context);
+}
+
 /* -- coming in ------------------------------------------------------------------------------ */
 
 static void end_with_fault(struct task *t, const struct fault *f)

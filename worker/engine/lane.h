@@ -62,6 +62,11 @@ struct lane_options {
 /* The model's lane, opened at its first job. NULL with ERR_NOMEM in *f. */
 struct lane *lane_get(struct model_ref *ref, const struct lane_options *opt, struct fault *f);
 
+/* What the first prompts of a model would wait for is in memory afterwards: scratch, and K and V
+ * for a whole context, but not more than LANE_TOUCH_BYTES of them. */
+#define LANE_TOUCH_BYTES ((size_t)256 << 20)
+void lane_touch(struct lane *l, struct pool *threads);
+
 /* Put a task in line, or end it at once: it can never run, or has nothing to do. */
 void lane_take(struct lane *l, struct task *t);
 /* Between steps: end who was cancelled or is too late, let in who fits. */

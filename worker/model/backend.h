@@ -121,6 +121,8 @@ struct backend {
 	struct step *(*step_new)(
 		const struct decoder *d, size_t max_rows, struct pool *pool, struct fault *f);
 	void (*step_free)(struct step *s);
+	/* All of that scratch is in memory afterwards. */
+	void (*touch)(struct step *s);
 	/* Take the rows in; logits [n_wanted][vocab] is where the step's end will write. */
 	void (*begin)(struct step *s, const struct batch_row *rows, size_t n_rows, float *logits);
 

@@ -232,6 +232,7 @@ const struct backend BACKEND_CPU = {
 	.name = "cpu",
 	.step_new = cpu_step_new,
 	.step_free = cpu_step_free,
+	.touch = cpu_touch,
 	.begin = begin,
 	.embed = embed,
 	.norm = cpu_norm,

@@ -73,6 +73,7 @@ struct step {
 	struct panel_shape shapes[CPU_SHAPES_MAX];
 	size_t n_shapes;
 	void *arena; /* owns all of the above */
+	size_t arena_bytes;
 };
 
 /* Rows that matrices meet, the first n_prefill of them prompt rows. */
@@ -95,6 +96,7 @@ void cpu_each_matrix(struct step *s, void (*fn)(struct step *s, const struct mat
 struct step *cpu_step_new(
 	const struct decoder *d, size_t max_rows, struct pool *pool, struct fault *f);
 void cpu_step_free(struct step *s);
+void cpu_touch(struct step *s);
 
 /* At most CPU_PRODUCTS_MAX products of the same rows as one job of the pool. */
 void cpu_multiply(struct step *s, const struct rows *in, const struct product *p, size_t n);

@@ -152,6 +152,7 @@ struct step *cpu_step_new(
 		return NULL;
 	}
 	s->arena = a.base;
+	s->arena_bytes = a.n_bytes + ALIGNMENT;
 	if (a.n_bytes >= HUGE_LEAST)
 		huge_advise(a.base, a.n_bytes);
 	a.base += -(uintptr_t)a.base & (ALIGNMENT - 1);
@@ -160,6 +161,11 @@ struct step *cpu_step_new(
 	if (gemm_pays(mask))
 		cpu_each_matrix(s, cpu_try_panels);
 	return s;
+}
+
+void cpu_touch(struct step *s)
+{
+	huge_touch(s->arena, s->arena_bytes, s->pool);
 }
 
 void cpu_step_free(struct step *s)

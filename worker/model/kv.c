@@ -119,6 +119,11 @@ const struct kv_shape *kv_pool_shape(const struct kv_pool *p)
 	return &p->shape;
 }
 
+void kv_pool_touch(struct kv_pool *p, size_t n_bytes, struct pool *threads)
+{
+	huge_touch(p->base, n_bytes < p->n_reserved ? n_bytes : p->n_reserved, threads);
+}
+
 static uint8_t *block_at(const struct kv_pool *p, int32_t block)
 {
 	assert(block >= 0 && (size_t)block < p->n_blocks);

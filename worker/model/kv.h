@@ -22,6 +22,7 @@ struct kv_shape {
 };
 
 struct kv_pool;
+struct pool; /* threads, kernels/pool.h */
 
 struct kv_seq {
 	struct kv_pool *pool;
@@ -37,6 +38,8 @@ struct kv_seq {
 
 /* At most max_bytes; memory is reserved, and touched only as blocks are used. */
 struct kv_pool *kv_pool_new(const struct kv_shape *shape, size_t max_bytes, struct fault *f);
+/* Touch the blocks that are used first, n_bytes of them or all there are (huge.h). */
+void kv_pool_touch(struct kv_pool *p, size_t n_bytes, struct pool *threads);
 void kv_pool_free(struct kv_pool *p); /* every sequence was released before */
 size_t kv_pool_blocks(const struct kv_pool *p);
 size_t kv_pool_free_blocks(const struct kv_pool *p);

@@ -430,6 +430,11 @@ void model_context_free(struct model_context *c)
 	free(c);
 }
 
+void model_context_touch(struct model_context *c)
+{
+	c->backend->touch(c->step);
+}
+
 /* The caller's promises about rows; a broken one must not reach memory. */
 static int check_rows(
 	const struct model_context *c, const struct batch_row *rows, size_t n_rows, struct fault *f)

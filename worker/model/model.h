@@ -102,6 +102,8 @@ struct kv_pool *model_kv_pool(const struct model *m, size_t max_bytes, struct fa
 struct model_context *model_context_new(
 	const struct model *m, struct pool *pool, size_t max_rows, struct fault *f);
 void model_context_free(struct model_context *c);
+/* Its scratch is in memory afterwards: no step waits for the system to find any. */
+void model_context_touch(struct model_context *c);
 
 /* One row of a ragged step. Rows of one sequence are consecutive with rising positions,
  * starting at that sequence's current KV length; kv_reserve was called for them. */
