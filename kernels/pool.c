@@ -1,9 +1,9 @@
-/* pool.c - threads that take chunks from one counter.
+/* pool.c - threads that take chunks, each from its own share first.
  *
- * `open` holds the number of the job and how many of its chunks nobody has taken, in one
- * word. A chunk is taken by a compare-and-swap on it, so a thread that wakes late, after its
- * job is over, cannot take a chunk of the next one with the old function: while chunks are
- * left the job is not over and fn, arg and n_chunks are its own; once it is over the word
+ * A share's `open` holds the number of the job and how many of the share's chunks nobody has
+ * taken, in one word. A chunk is taken by a compare-and-swap on it, so a thread that wakes late,
+ * after its job is over, cannot take a chunk of the next one with the old function: while chunks
+ * are left the job is not over and fn, arg and n_chunks are its own; once it is over the word
  * has changed and the swap fails. */
 #include "kernels/pool.h"
 #include "kernels/give_way.h"
@@ -26,22 +26,23 @@ struct helper {
 	pthread_t id;
 };
 
-/* One thread's; a cache line each, since every chunk looks at it. */
-struct turn {
-	_Alignas(64) struct give_way others;
+/* One thread's; cache lines of its own, since every chunk looks at it. */
+struct share {
+	_Alignas(128) _Atomic uint64_t open; /* job number << 32 | chunks not taken yet */
+	struct give_way others;
 };
 
 struct pool {
-	size_t n_threads;
+	size_t n_threads, n_helpers;
 	struct helper *helpers; /* [n_threads - 1] */
-	struct turn *turns;     /* [n_threads] */
+	struct share *shares;   /* [n_threads] */
 
 	/* The job. Atomic because a late thread may read them while the next is written. */
 	pool_fn *_Atomic fn;
 	void *_Atomic arg;
 	_Atomic uint32_t n_chunks;
 
-	_Atomic uint64_t open; /* job number << 32 | chunks not taken yet */
+	uint32_t n_jobs;
 	_Atomic uint32_t done; /* chunks finished */
 	_Atomic bool stop;
 
@@ -64,7 +65,10 @@ static void pause_briefly(void)
 
 static bool has_work(struct pool *p)
 {
-	return (uint32_t)atomic_load(&p->open) != 0 || atomic_load(&p->stop);
+	for (size_t i = 0; i < p->n_threads; i++)
+		if ((uint32_t)atomic_load(&p->shares[i].open) != 0)
+			return true;
+	return atomic_load(&p->stop);
 }
 
 static bool is_done(struct pool *p)
@@ -87,10 +91,11 @@ static bool spin_until(struct pool *p, bool (*ready)(struct pool *p))
 	return false;
 }
 
-/* Take and run one chunk; false when none is left. */
-static bool run_one(struct pool *p, size_t thread)
+/* Take and run one chunk of a share; false when none is left. */
+static bool run_one(struct pool *p, size_t share, size_t thread)
 {
-	uint64_t word = atomic_load(&p->open);
+	uint64_t word = atomic_load(&p->shares[share].open);
+	size_t begin, end;
 	pool_fn *fn;
 	void *arg;
 	uint32_t n;
@@ -101,15 +106,24 @@ static bool run_one(struct pool *p, size_t thread)
 		fn = atomic_load_explicit(&p->fn, memory_order_relaxed);
 		arg = atomic_load_explicit(&p->arg, memory_order_relaxed);
 		n = atomic_load_explicit(&p->n_chunks, memory_order_relaxed);
-	} while (!atomic_compare_exchange_weak(&p->open, &word, word - 1));
-	fn(arg, n - (uint32_t)word, thread);
-	give_way(&p->turns[thread].others);
+	} while (!atomic_compare_exchange_weak(&p->shares[share].open, &word, word - 1));
+	pool_range(n, p->n_threads, share, &begin, &end);
+	fn(arg, end - (uint32_t)word, thread);
+	give_way(&p->shares[thread].others);
 	if (atomic_fetch_add(&p->done, 1) + 1 == n && atomic_load(&p->waiting)) {
 		pthread_mutex_lock(&p->lock);
 		pthread_cond_signal(&p->finished);
 		pthread_mutex_unlock(&p->lock);
 	}
 	return true;
+}
+
+/* The thread's own share, then what is left of the others'. */
+static void run_all(struct pool *p, size_t thread)
+{
+	for (size_t i = 0; i < p->n_threads; i++)
+		while (run_one(p, (thread + i) % p->n_threads, thread))
+			;
 }
 
 static void sleep_until_work(struct pool *p)
@@ -127,8 +141,7 @@ static void *helper_main(void *arg)
 	struct helper *h = arg;
 
 	while (!atomic_load(&h->pool->stop)) {
-		while (run_one(h->pool, h->thread))
-			;
+		run_all(h->pool, h->thread);
 		if (!spin_until(h->pool, has_work))
 			sleep_until_work(h->pool);
 	}
@@ -158,13 +171,13 @@ static void wait_done(struct pool *p)
 
 void pool_run(struct pool *p, pool_fn *fn, void *arg, size_t n_chunks)
 {
-	uint64_t job = (atomic_load(&p->open) >> 32) + 1;
+	size_t begin, end;
 
 	assert(n_chunks <= UINT32_MAX);
 	if (p->n_threads == 1 || n_chunks <= 1) {
 		for (size_t i = 0; i < n_chunks; i++) {
 			fn(arg, i, 0);
-			give_way(&p->turns[0].others);
+			give_way(&p->shares[0].others);
 		}
 		return;
 	}
@@ -172,10 +185,13 @@ void pool_run(struct pool *p, pool_fn *fn, void *arg, size_t n_chunks)
 	atomic_store_explicit(&p->arg, arg, memory_order_relaxed);
 	atomic_store_explicit(&p->n_chunks, (uint32_t)n_chunks, memory_order_relaxed);
 	atomic_store_explicit(&p->done, 0, memory_order_relaxed);
-	atomic_store(&p->open, job << 32 | n_chunks);
+	p->n_jobs++;
+	for (size_t i = 0; i < p->n_threads; i++) {
+		pool_range(n_chunks, p->n_threads, i, &begin, &end);
+		atomic_store(&p->shares[i].open, (uint64_t)p->n_jobs << 32 | (end - begin));
+	}
 	wake_all(p);
-	while (run_one(p, 0))
-		;
+	run_all(p, 0);
 	wait_done(p);
 }
 
@@ -189,18 +205,18 @@ struct pool *pool_new(size_t n_threads)
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->wake, NULL);
 	pthread_cond_init(&p->finished, NULL);
-	p->n_threads = 1;
+	p->n_threads = n_threads;
 	p->helpers = calloc(n_threads, sizeof *p->helpers);
-	p->turns = aligned_alloc(_Alignof(struct turn), n_threads * sizeof *p->turns);
-	if (!p->helpers || !p->turns)
+	p->shares = aligned_alloc(_Alignof(struct share), n_threads * sizeof *p->shares);
+	if (!p->helpers || !p->shares)
 		goto fail;
-	memset(p->turns, 0, n_threads * sizeof *p->turns);
+	memset(p->shares, 0, n_threads * sizeof *p->shares);
 	for (size_t i = 0; i + 1 < n_threads; i++) {
 		struct helper *h = &p->helpers[i];
 		*h = (struct helper) { .pool = p, .thread = i + 1 };
 		if (pthread_create(&h->id, NULL, helper_main, h) != 0)
 			goto fail;
-		p->n_threads++;
+		p->n_helpers++;
 	}
 	return p;
 fail:
@@ -214,12 +230,12 @@ void pool_free(struct pool *p)
 		return;
 	atomic_store(&p->stop, true);
 	wake_all(p);
-	for (size_t i = 0; i + 1 < p->n_threads; i++)
+	for (size_t i = 0; i < p->n_helpers; i++)
 		pthread_join(p->helpers[i].id, NULL);
 	pthread_cond_destroy(&p->finished);
 	pthread_cond_destroy(&p->wake);
 	pthread_mutex_destroy(&p->lock);
-	free(p->turns);
+	free(p->shares);
 	free(p->helpers);
 	free(p);
 }

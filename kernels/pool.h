@@ -1,9 +1,10 @@
 /* pool.h - the only place where threads multiply.
  *
- * A pool of n threads (the caller counts as one) runs one job at a time: pool_run() hands
- * chunks 0..n_chunks-1 out through an atomic counter, the caller takes its share, and it
- * returns when all are done. Chunks go to whoever is free, so a core stolen by a neighbour
- * delays one chunk, not the step; hence results may not depend on which thread ran what.
+ * A pool of n threads (the caller counts as one) runs one job at a time: pool_run() hands out
+ * chunks 0..n_chunks-1 and returns when all are done. Thread t begins with the t-th n-th of them,
+ * so that jobs which are cut alike leave what a thread wrote in its own cache; who is through with
+ * its own takes what is left of the others', so a core stolen by a neighbour delays one chunk,
+ * not the step. Hence results may not depend on which thread ran what.
  * Between jobs threads spin for some 20 µs, since the next operation of a forward pass
  * follows at once, and then sleep until it comes: nothing spins while idle. Between chunks
  * they let others have the processor (give_way.h): chunks are to be short, some 0.1 ms.

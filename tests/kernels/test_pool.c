@@ -102,6 +102,38 @@ Test(pool, hands_memory_over_in_both_directions_job_after_job, .timeout = 60)
 	pool_free(p);
 }
 
+/* What each thread began with; nobody goes on before all have begun. */
+struct firsts {
+	_Atomic size_t chunk[3]; /* 1 + its number; 0 = none yet */
+};
+
+static void note_first(void *arg, size_t chunk, size_t thread)
+{
+	struct firsts *f = arg;
+	size_t none = 0;
+
+	if (!atomic_compare_exchange_strong(&f->chunk[thread], &none, chunk + 1))
+		return;
+	while (!f->chunk[0] || !f->chunk[1] || !f->chunk[2])
+		sched_yield();
+}
+
+Test(pool, each_thread_begins_with_a_share_of_its_own, .timeout = 60)
+{
+	struct pool *p = pool_new(3);
+
+	for (size_t n_chunks = 3; n_chunks < 20; n_chunks++) {
+		struct firsts f = { 0 };
+		pool_run(p, note_first, &f, n_chunks);
+		for (size_t t = 0; t < 3; t++) {
+			size_t begin, end;
+			pool_range(n_chunks, 3, t, &begin, &end);
+			cr_expect_eq(f.chunk[t], begin + 1, "%zu of %zu", t, n_chunks);
+		}
+	}
+	pool_free(p);
+}
+
 static void nap(void *arg, size_t chunk, size_t thread)
 {
 	_Atomic int *n = arg;

@@ -76,12 +76,18 @@ struct step {
 	size_t arena_bytes;
 };
 
-/* Rows that matrices meet, the first n_prefill of them prompt rows. */
+/* Rows that matrices meet, the first n_prefill of them prompt rows. Many are cut into blocks, one
+ * for each thread if they suffice, so that what a thread makes of its rows is still in its cache
+ * when it goes on with them; rounded rows lie in tiles of their block. */
 struct rows {
 	const float *x; /* [n_rows][width] */
 	size_t width, n_rows, n_prefill;
 	const struct norm_weight *norm; /* of x, first; NULL or n = 0: none */
 };
+
+/* Block `block` of n_blocks, and in *first the number of its first row. */
+size_t cpu_row_blocks(const struct step *s, const struct rows *rows);
+struct rows cpu_row_block(const struct rows *rows, size_t n_blocks, size_t block, size_t *first);
 
 /* out[r] = W x[r] + bias; with an ffn, whose up W is, act(gate x[r]) * up x[r]. */
 struct product {

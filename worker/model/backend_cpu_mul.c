@@ -34,11 +34,20 @@ struct part {
 	size_t first_chunk, n_chunks;
 };
 
+/* The parts' chunks of one block of rows, then those of the next. */
 struct mul_job {
 	struct step *s;
 	struct rows in;
+	size_t n_blocks;
 	struct part parts[CPU_PRODUCTS_MAX];
-	size_t n_parts, n_chunks;
+	size_t n_parts, n_chunks; /* of one block */
+};
+
+/* What a chunk multiplies. */
+struct block {
+	struct step *s;
+	struct rows in;
+	size_t first, thread; /* its first row's number; who computes */
 };
 
 /* Multiply-adds of GEMM_OUTS outputs. */
@@ -83,14 +92,14 @@ static void multiply_panels(
 	}
 }
 
-static void multiply_packed(const struct step *s, const struct matrix *m, const struct mul *whole)
+static void multiply_packed(const struct block *b, const struct matrix *m, const struct mul *whole)
 {
-	s->k.packed_mul(&(struct packed_mul) {
+	b->s->k.packed_mul(&(struct packed_mul) {
 		.kind = m->packed_kind,
 		.w = m->packed,
 		.n_out = m->w.n_out,
 		.n_in = m->w.n_in,
-		.x = s->codes,
+		.x = (const char *)b->s->codes + packed_rows_bytes(b->first, m->w.n_in),
 		.n_rows = whole->n_rows,
 		.o_begin = whole->o_begin,
 		.o_end = whole->o_end,
@@ -99,10 +108,10 @@ static void multiply_packed(const struct step *s, const struct matrix *m, const 
 	});
 }
 
-static void multiply_pairs(const struct step *s, const struct matrix *m, const struct mul *whole)
+static void multiply_pairs(const struct block *b, const struct matrix *m, const struct mul *whole)
 {
-	s->k.mul_pairs(&(struct mul_pairs) {
-		.x = s->halves,
+	b->s->k.mul_pairs(&(struct mul_pairs) {
+		.x = (const char *)b->s->halves + pairs_rows_bytes(b->first, m->w.n_in),
 		.n_rows = whole->n_rows,
 		.w = m->w.data,
 		.n_in = whole->n_in,
@@ -125,11 +134,10 @@ static void add_bias(const struct kernels *k, const float *bias, const struct mu
 }
 
 /* Prompt rows and others each by their own path, whichever travel together. */
-static void multiply_exact(
-	const struct mul_job *j, const struct matrix *m, const struct mul *whole, float *scratch)
+static void multiply_exact(const struct block *b, const struct matrix *m, const struct mul *whole)
 {
-	const struct step *s = j->s;
-	const size_t n = cpu_takes_panels(s, m) ? j->in.n_prefill : 0;
+	const struct step *s = b->s;
+	const size_t n = cpu_takes_panels(s, m) ? b->in.n_prefill : 0;
 	struct mul panels = *whole, own = *whole;
 
 	panels.n_rows = n;
@@ -137,58 +145,56 @@ static void multiply_exact(
 	own.x += n * whole->x_stride;
 	own.out += n * whole->out_stride;
 	if (panels.n_rows > 0)
-		multiply_panels(&s->k, &m->w, &panels, scratch);
+		multiply_panels(&s->k, &m->w, &panels, cpu_scratch(b->s, b->thread));
 	if (own.n_rows > 0)
-		weight_mul(&s->k, &m->w, &own, scratch);
+		weight_mul(&s->k, &m->w, &own, cpu_scratch(b->s, b->thread));
 }
 
 /* Outputs [o_begin, o_end) of m to out, out_stride apart. */
-static void multiply(
-	const struct mul_job *j, const struct matrix *m, const struct mul *where, size_t thread)
+static void multiply(const struct block *b, const struct matrix *m, const struct mul *where)
 {
 	struct mul a = *where;
 
-	a.x = j->in.x;
+	a.x = b->in.x;
 	a.x_stride = a.n_in = m->w.n_in;
-	a.n_rows = j->in.n_rows;
+	a.n_rows = b->in.n_rows;
 	a.w = m->w.data;
 	a.w_stride = m->w.row_bytes;
 	if (m->packed)
-		multiply_packed(j->s, m, &a);
+		multiply_packed(b, m, &a);
 	else if (m->pairs)
-		multiply_pairs(j->s, m, &a);
+		multiply_pairs(b, m, &a);
 	else
-		multiply_exact(j, m, &a, cpu_scratch(j->s, thread));
-	add_bias(&j->s->k, m->bias, &a);
+		multiply_exact(b, m, &a);
+	add_bias(&b->s->k, m->bias, &a);
 }
 
 /* Outputs of gate and up into the thread's own cells, and from there, activated, to where they
  * belong: an activation meets what has not left the cache. */
-static void multiply_ffn(
-	const struct mul_job *j, const struct product *p, const struct mul *where, size_t thread)
+static void multiply_ffn(const struct block *b, const struct product *p, const struct mul *where)
 {
-	struct step *s = j->s;
+	const struct step *s = b->s;
 	const size_t n = where->o_end - where->o_begin;
-	float *ups = s->cells + 2 * thread * s->cells_floats, *gates = ups + s->cells_floats;
+	float *ups = s->cells + 2 * b->thread * s->cells_floats, *gates = ups + s->cells_floats;
 	const struct matrix up = matrix_rows(&p->ffn->up, where->o_begin, n);
 
-	assert(n * j->in.n_rows <= s->cells_floats);
-	multiply(j, &up, &(struct mul) { .o_end = n, .out = ups, .out_stride = n }, thread);
+	assert(n * b->in.n_rows <= s->cells_floats);
+	multiply(b, &up, &(struct mul) { .o_end = n, .out = ups, .out_stride = n });
 	if (p->ffn->gate.w.data) {
 		const struct matrix gate = matrix_rows(&p->ffn->gate, where->o_begin, n);
-		multiply(j, &gate, &(struct mul) { .o_end = n, .out = gates, .out_stride = n },
-			thread);
+		multiply(b, &gate, &(struct mul) { .o_end = n, .out = gates, .out_stride = n });
 	}
-	for (size_t r = 0; r < j->in.n_rows; r++)
+	for (size_t r = 0; r < b->in.n_rows; r++)
 		cpu_activate(&s->k, p->ffn, where->out + r * where->out_stride + where->o_begin,
 			gates + r * n, ups + r * n, n);
 }
 
-static void run_part(const struct mul_job *j, const struct part *part, size_t chunk, size_t thread)
+static void run_part(const struct block *b, const struct part *part, size_t chunk)
 {
 	const struct product *p = part->p;
 	const size_t n_out = p->matrix->w.n_out, n_units = (n_out + GEMM_OUTS - 1) / GEMM_OUTS;
-	struct mul where = { .out = p->out, .out_stride = p->out_stride };
+	struct mul where = { .out = p->out + b->first * p->out_stride,
+		.out_stride = p->out_stride };
 
 	pool_range(n_units, part->n_chunks, chunk, &where.o_begin, &where.o_end);
 	where.o_begin *= GEMM_OUTS;
@@ -196,19 +202,22 @@ static void run_part(const struct mul_job *j, const struct part *part, size_t ch
 	if (where.o_end > n_out)
 		where.o_end = n_out;
 	if (p->ffn)
-		multiply_ffn(j, p, &where, thread);
+		multiply_ffn(b, p, &where);
 	else
-		multiply(j, p->matrix, &where, thread);
+		multiply(b, p->matrix, &where);
 }
 
 static void run_chunk(void *arg, size_t chunk, size_t thread)
 {
-	struct mul_job *j = arg;
+	const struct mul_job *j = arg;
+	const size_t mine = chunk % j->n_chunks;
+	struct block b = { .s = j->s, .thread = thread };
 
+	b.in = cpu_row_block(&j->in, j->n_blocks, chunk / j->n_chunks, &b.first);
 	for (size_t i = 0; i < j->n_parts; i++) {
 		const struct part *part = &j->parts[i];
-		if (chunk - part->first_chunk < part->n_chunks)
-			run_part(j, part, chunk - part->first_chunk, thread);
+		if (mine - part->first_chunk < part->n_chunks)
+			run_part(&b, part, mine - part->first_chunk);
 	}
 }
 
@@ -216,10 +225,8 @@ static void add_part(struct mul_job *j, const struct product *p)
 {
 	struct part *part = &j->parts[j->n_parts];
 	size_t n_units = (p->matrix->w.n_out + GEMM_OUTS - 1) / GEMM_OUTS;
-	size_t work = unit_work(p, j->in.n_rows);
+	size_t work = unit_work(p, (j->in.n_rows - 1) / j->n_blocks + 1);
 
-	if (j->in.n_rows == 0 || n_units == 0)
-		return;
 	*part = (struct part) { p, j->n_chunks,
 		pool_chunks(j->s->pool, n_units, CHUNK_LEAST / work + 1, CHUNK_MOST / work + 1) };
 	j->n_chunks += part->n_chunks;
@@ -269,16 +276,19 @@ void cpu_multiply(struct step *s, const struct rows *in, const struct product *p
 	size_t n_met = 0;
 
 	assert(n <= CPU_PRODUCTS_MAX);
+	if (in->n_rows == 0)
+		return;
 	for (size_t i = 0; i < n; i++) {
 		met[n_met++] = p[i].matrix;
 		if (p[i].ffn && p[i].ffn->gate.w.data)
 			met[n_met++] = &p[i].ffn->gate;
 	}
 	cpu_prepare(s, &job.in, met, n_met);
+	job.n_blocks = cpu_row_blocks(s, in);
 	for (size_t i = 0; i < n; i++)
 		add_part(&job, &p[i]);
-	if (job.n_chunks == 1)
+	if (job.n_chunks * job.n_blocks == 1)
 		run_chunk(&job, 0, 0);
 	else
-		pool_run(s->pool, run_chunk, &job, job.n_chunks);
+		pool_run(s->pool, run_chunk, &job, job.n_chunks * job.n_blocks);
 }
