@@ -3,7 +3,7 @@
  * Packed weights meet rows rounded to int8, and bf16 those rounded to bf16 where that is asked
  * for (backend_cpu_rows.c). Else prompt rows go through OpenBLAS in panels of one fixed shape,
  * generated and drafted rows through our own kernels, which read the weights once for all of
- * them. Work is split by output columns: never by the depth of a sum. */
+ * them. Work is split by output columns and by blocks of rows: never by the depth of a sum. */
 #include "protocol/mem.h"
 #include "worker/model/backend_cpu.h"
 #include <assert.h>
