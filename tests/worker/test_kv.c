@@ -249,7 +249,7 @@ Test(kv, touched_blocks_are_in_memory_with_what_they_held)
 		cr_assert_lt(fixture_resident(base, n_bytes), n_bytes, "before it is touched");
 		kv_pool_touch(p, n_bytes, threads);
 		cr_expect_eq(fixture_resident(base, n_bytes), n_bytes);
-		for (size_t i = 0; i < 3 * 4096; i++)
+		for (size_t i = 0; i < (size_t)3 * 4096; i++)
 			cr_assert_eq(base[i], i / 4096 == 1 ? 7 : 0);
 		kv_pool_touch(p, SIZE_MAX, threads);
 		const size_t n_all = kv_pool_blocks(p) * kv_pool_block_bytes(p);
