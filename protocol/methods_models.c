@@ -73,9 +73,8 @@ static const struct param LOAD[] = {
 		.nullable = true,
 		.preset = "false",
 		.doc = "Before answering compute a token, and find memory for steps and for K and "
-		       "V of "
-		       "a whole context (256 MB at most), so that the first requests wait for "
-		       "neither." },
+		       "V of a whole context (256 MB at most), so that the first requests wait "
+		       "for neither. Other streams of that worker pause meanwhile." },
 	{ .name = "progress",
 		.type = PARAM_BOOL,
 		.nullable = true,

@@ -85,8 +85,9 @@ struct rows {
 	const struct norm_weight *norm; /* of x, first; NULL or n = 0: none */
 };
 
-/* Block `block` of n_blocks, and in *first the number of its first row. */
+/* How many blocks rows are cut into: 1..n_threads. */
 size_t cpu_row_blocks(const struct step *s, const struct rows *rows);
+/* Block `block` of n_blocks, a view, and in *first the number of its first row. */
 struct rows cpu_row_block(const struct rows *rows, size_t n_blocks, size_t block, size_t *first);
 
 /* out[r] = W x[r] + bias; with an ffn, whose up W is, act(gate x[r]) * up x[r]. */
@@ -131,11 +132,14 @@ typedef void cpu_rows_fn(struct step *s, void *arg, size_t begin, size_t end);
 void cpu_each_rows(struct step *s, cpu_rows_fn *fn, void *arg, size_t n_rows, size_t n_floats);
 float *cpu_scratch(struct step *s, size_t thread);
 
+/* io = norm(io), for all rows of the step. */
 void cpu_norm(struct step *s, enum act io, const struct norm_weight *w);
+/* x[n_rows][width] → out likewise, which may be x; every w->n elements by themselves. */
 void cpu_norm_rows(struct step *s, const struct norm_weight *w, const float *x, float *out,
 	size_t n_rows, size_t width);
-/* The step's rows of an activation. */
+/* The step's rows of an activation: a view. */
 struct rows cpu_rows(const struct step *s, struct input in);
-/* *rows normalised, and rounded as the n matrices that will meet them take them. */
+/* *rows normalised (x is then the step's own memory, valid until the next rows are prepared, and
+ * norm NULL), and rounded as the n matrices that will meet them take them. */
 void cpu_prepare(struct step *s, struct rows *rows, const struct matrix *const *met, size_t n);
 #endif
